@@ -1,0 +1,103 @@
+"""Batches of windows a second: our loader, which gathers a batch at a time, against a per-item torch DataLoader.
+
+Both go through every training window of the table once, in random order, and hand over past and future of each batch.
+Epochs alternate, and the median of the ratios is printed.
+
+    python bench/loader.py [--rounds 5] [--batch-size 32]
+"""
+
+import argparse
+import os
+import statistics
+import time
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from tsforge.data.prepare import Preparation, prepare
+from tsforge.data.splits import split_rows, training_cutoffs
+from tsforge.data.store import build_store
+from tsforge.data.windows import Windows
+from tsforge.frame.frame import Frame
+from tsforge.training.loader import TrainLoader
+
+H, INPUT_SIZE, ROWS = 96, 96, 8640  # the training rows of ETTh1
+
+
+class PerItem(Dataset):
+    """One window at a time, as most research scripts have it."""
+
+    def __init__(self, values: torch.Tensor) -> None:
+        self.values = values
+
+    def __len__(self) -> int:
+        return len(self.values) - INPUT_SIZE - H + 1
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        middle = index + INPUT_SIZE
+        return self.values[index:middle], self.values[middle : middle + H]
+
+
+def table() -> tuple[pl.DataFrame, str]:
+    """ETTh1's training rows, or noise of the same shape where the file is not there."""
+    folder = os.environ.get("TSFORGE_DATA") or Path(__file__).parents[2] / "shared" / "data"
+    path = Path(folder) / "ett" / "ETTh1.csv"
+    if path.exists():
+        return pl.read_csv(path, try_parse_dates=True).head(ROWS), "ETTh1"
+    noise = np.random.default_rng(0).standard_normal((ROWS, 7))
+    start = datetime(2016, 7, 1)
+    stamps = [start + timedelta(hours=n) for n in range(ROWS)]
+    return pl.DataFrame(noise, schema=list("abcdefg")).with_columns(ds=pl.Series(stamps)), "noise of the shape of ETTh1"
+
+
+def windows(frame: Frame) -> Windows:
+    store = build_store(frame)
+    parts = split_rows(store, H, 0, 0.0)
+    prepared = prepare(store, Preparation.fit(store, parts.train, "standard", "series"))
+    return Windows(prepared, training_cutoffs(parts, INPUT_SIZE, H, "drop", store.ids), INPUT_SIZE, H)
+
+
+def epoch_of_ours(made: Windows, batch_size: int, epoch: int) -> tuple[int, float]:
+    per_epoch = -(-len(made) // batch_size)
+    start, seen = time.perf_counter(), 0
+    for batch in TrainLoader(made, batch_size, seed=0, start=epoch * per_epoch, stop=(epoch + 1) * per_epoch):
+        seen += len(batch)
+    return seen, time.perf_counter() - start
+
+
+def epoch_of_items(loader: DataLoader) -> tuple[int, float]:
+    start, seen = time.perf_counter(), 0
+    for past, _ in loader:
+        seen += len(past)
+    return seen, time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Our loader against a per-item DataLoader.")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--batch-size", type=int, default=32)
+    options = parser.parse_args()
+    data, name = table()
+    made = windows(Frame(data))
+    items = DataLoader(PerItem(made.prepared.values), options.batch_size, shuffle=True)
+    ours, theirs = [], []
+    for number in range(options.rounds + 1):  # the first round warms up
+        seen, spent = epoch_of_ours(made, options.batch_size, number)
+        other, spent_by_items = epoch_of_items(items)
+        assert seen == other == len(made), "both see each window once"
+        if number:
+            ours.append(spent)
+            theirs.append(spent_by_items)
+    ratios = [b / a for a, b in zip(ours, theirs, strict=True)]
+    rate, other_rate = len(made) / statistics.median(ours), len(made) / statistics.median(theirs)
+    print(f"loader, {len(made)} windows {INPUT_SIZE} -> {H} of {name}, batch {options.batch_size}: "
+          f"{statistics.median(ratios):.1f} times a per-item DataLoader ({min(ratios):.1f} to {max(ratios):.1f}); "
+          f"{rate:,.0f} windows/s against {other_rate:,.0f}")
+
+
+if __name__ == "__main__":
+    main()

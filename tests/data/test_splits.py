@@ -1,0 +1,129 @@
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from tsforge.data.splits import Parts, held_back_cutoffs, split_rows, training_cutoffs
+from tsforge.data.store import build_store
+from tsforge.errors import ArgumentError, FrameError
+from tsforge.frame.frame import Frame
+
+LENGTHS = st.lists(st.integers(2, 40), min_size=1, max_size=5)
+VAL = st.one_of(st.none(), st.integers(0, 20), st.floats(0, 0.9))
+SHARE = st.sampled_from([0.0, 0.3, 0.5])
+
+
+def store_of(lengths, ahead: int = 0):
+    ids = np.repeat([f"s{k}" for k in range(len(lengths))], lengths)
+    ds = np.concatenate([np.arange(n) for n in lengths])
+    return build_store(Frame(pl.DataFrame({"unique_id": ids, "ds": ds, "y": ds * 1.0}), freq="1i"), ahead=ahead)
+
+
+def windows_of(index) -> set[tuple[int, int]]:
+    return set(zip(*(part.tolist() for part in index.locate(np.arange(len(index)))), strict=True))
+
+
+@given(LENGTHS, st.integers(1, 6), VAL, SHARE)
+def test_parts_follow_one_another_and_hold_back_windows_or_nothing(lengths, h, val_size, share):
+    store = store_of(lengths)
+    parts = split_rows(store, h, val_size, share)
+    assert (parts.starts == store.starts).all()
+    assert (parts.end == store.ends).all()
+    for start, train, stop, end in zip(parts.starts, parts.train, parts.stop, parts.end, strict=True):
+        assert start + h < train <= stop <= end or train == end
+        assert (stop - train, end - stop) == (0, 0) or stop - train >= h
+        assert end - stop == 0 or end - stop >= h
+    if not val_size:
+        assert (parts.train == parts.end).all()
+
+
+@given(LENGTHS, st.integers(1, 6), st.integers(1, 8), VAL, SHARE)
+def test_there_is_a_window_wherever_one_fits_and_nowhere_else(lengths, h, input_size, val_size, share):
+    store = store_of(lengths)
+    parts = split_rows(store, h, val_size, share)
+    stopping, calibrating = held_back_cutoffs(parts, h)
+    train, stop, calibrate = set(), set(), set()
+    for s in range(len(lengths)):
+        for cutoff in range(parts.starts[s], parts.end[s]):
+            first, last = cutoff + 1, cutoff + h
+            if cutoff - input_size + 1 >= parts.starts[s] and last < parts.train[s]:
+                train.add((s, cutoff))
+            if first >= parts.train[s] and last < parts.stop[s]:
+                stop.add((s, cutoff))
+            if first >= parts.stop[s] and last < parts.end[s]:
+                calibrate.add((s, cutoff))
+    assert windows_of(stopping) == stop
+    assert windows_of(calibrating) == calibrate
+    if train:
+        assert windows_of(training_cutoffs(parts, input_size, h, "drop", store.ids)) == train
+    else:
+        with pytest.raises(FrameError, match="input_size \\+ h"):
+            training_cutoffs(parts, input_size, h, "drop", store.ids)
+
+
+@given(LENGTHS, st.integers(1, 6), st.integers(1, 8), VAL)
+def test_padding_adds_one_window_of_training_rows_for_each_short_series(lengths, h, input_size, val_size):
+    store = store_of(lengths)
+    parts = split_rows(store, h, val_size, 0.5)
+    index = training_cutoffs(parts, input_size, h, "pad", store.ids)
+    enough = parts.train - parts.starts >= input_size + h
+    assert (index.counts()[~enough] == 1).all()
+    assume(enough.any())
+    dropped = windows_of(training_cutoffs(parts, input_size, h, "drop", store.ids))
+    added = windows_of(index) - dropped
+    assert {s for s, _ in added} == set(np.flatnonzero(~enough))
+    for s, cutoff in added:
+        assert parts.starts[s] <= cutoff < parts.train[s] - 1
+        assert cutoff + h < parts.train[s] or parts.train[s] == parts.end[s]  # rows after the data are masked
+
+
+def test_the_published_split_of_etth1_has_the_windows_of_the_tables(shared_data):
+    from tsforge.data import DATASETS
+
+    shared_data("ett/ETTh1.csv")
+    frame = DATASETS["etth1"]().frame()
+    split = frame.split
+    assert split is not None
+    store = build_store(frame)
+    val = store.starts + split.train
+    test = val + split.val
+    parts = Parts(store.starts, val, test, test + split.test)
+    assert len(training_cutoffs(parts, 96, 96, "drop", store.ids)) == 8449
+    for h, count in ((96, 2785), (192, 2689), (336, 2545), (720, 2161)):
+        assert [len(index) for index in held_back_cutoffs(parts, h)] == [count, count]
+
+
+@pytest.mark.parametrize(("val_size", "share", "expected"), [
+    (0.1, 0.5, (90, 95, 100)), (0.29, 0.0, (71, 100, 100)), (0.01, 0.5, (96, 100, 100)), (20, 0.5, (80, 90, 100)),
+    (np.int64(20), 0.25, (80, 95, 100)), (7, 0.5, (93, 100, 100)), (3, 0.5, (100, 100, 100)),
+    (97, 0.5, (100, 100, 100)), (None, 0.5, (100, 100, 100)), (0, 0.5, (100, 100, 100)),
+])
+def test_a_share_of_the_length_or_a_number_of_steps_is_held_back_and_halved(val_size, share, expected):
+    parts = split_rows(store_of([100]), 4, val_size, share)
+    assert (parts.train[0], parts.stop[0], parts.end[0]) == expected
+
+
+def test_rows_after_the_data_belong_to_no_part():
+    plain, ahead = (split_rows(store_of([50, 60], ahead), 4, 0.2, 0.5) for ahead in (0, 9))
+    for part in ("train", "stop", "end"):
+        assert (getattr(ahead, part) - ahead.starts == getattr(plain, part) - plain.starts).all()
+
+
+@pytest.mark.parametrize(("val_size", "share", "words"), [
+    (-1, 0.5, "val_size=-1"), (1.0, 0.5, "val_size=1.0: wanted a number of steps"), (True, 0.5, "val_size=True"),
+    (float("nan"), 0.5, "val_size=nan"), (0.1, 1.0, "calibration_share=1.0"),
+])
+def test_sizes_that_cannot_be_are_refused(val_size, share, words):
+    with pytest.raises(ArgumentError, match=words):
+        split_rows(store_of([50]), 4, val_size, share)
+
+
+def test_short_series_are_named_where_they_are_to_be_an_error():
+    store = store_of([50, 7, 9])
+    parts = split_rows(store, 4, None, 0.5)
+    assert training_cutoffs(parts, 6, 4, "drop", store.ids).counts().tolist() == [41, 0, 0]
+    with pytest.raises(FrameError, match=r"Series 's1' has 7 training rows.* 6 \+ 4 = 10 \(2 series"):
+        training_cutoffs(parts, 6, 4, "raise", store.ids)
+    with pytest.raises(FrameError, match=r"Series 's0' has 50 training rows.*\(3 series"):
+        training_cutoffs(parts, 60, 4, "drop", store.ids)

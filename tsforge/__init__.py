@@ -1,0 +1,37 @@
+"""Forecast many related time series with models of dynamics.
+
+Names are imported when they are used, so `import tsforge` is quick and brings no torch.
+"""
+
+from importlib import import_module
+from typing import Any
+
+from tsforge._version import __version__
+from tsforge.local import LOCAL
+from tsforge.models import MODELS
+
+FROM = {
+    "Frame": "tsforge.frame.frame.Frame", "Split": "tsforge.frame.split.Split",
+    "load": "tsforge.data.load.load", "open": "tsforge.estimators.run.open_run",
+    "evaluate": "tsforge.evaluation.evaluate.evaluate", "backtest": "tsforge.evaluation.backtest.backtest",
+    "WindowSplit": "tsforge.evaluation.backtest.WindowSplit",
+    "forecasts_to_nixtla": "tsforge.evaluation.backtest.forecasts_to_nixtla",
+}
+ESTIMATORS = {row["class"]: (catalog, row["name"]) for catalog in (MODELS, LOCAL) for row in catalog.rows()}
+
+__all__ = ["__version__", *sorted((*FROM, *ESTIMATORS))]
+
+
+def __getattr__(name: str) -> Any:
+    if name in FROM:
+        module, _, attribute = FROM[name].rpartition(".")
+        return getattr(import_module(module), attribute)
+    if name in ESTIMATORS:
+        return import_module("tsforge.estimators.estimator").estimator(ESTIMATORS[name][1])
+    from tsforge.errors import suggest
+
+    raise AttributeError(f"tsforge has no {name!r}.{suggest(name, __all__)}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,5 @@
+"""`python -m tsforge` is `tsforge`."""
+
+from tsforge.cli.main import main
+
+main()

@@ -1,0 +1,66 @@
+"""Batch: the frozen record of tensors that crosses rooms."""
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Windows of several series, scaled, with what is known about them. Absent parts are `None`.
+
+    A window is `lookback` steps, then `h`. Values under a false mask are finite but mean nothing.
+
+    Args:
+        past: Targets of the look-back.
+        past_mask: Where `past` was observed.
+        series: Row of each window's series in the key table; -1 where the series was not there in training.
+        future: Targets of the horizon; absent in prediction.
+        future_mask: Where `future` was observed.
+        past_covariates: Known up to the cutoff.
+        future_covariates: Known ahead: over look-back and horizon.
+        static_numeric: Numbers of the series, standardised over the series of the training part.
+        static_categorical: Codes of the series; 0 is a value unseen in training.
+        gaps: Grid units since the row before; only for irregular frames.
+        times: Grid units since the cutoff, so 0 at the last row of the look-back; only for irregular frames.
+        channel_static: Static features of the channels, where channels are series.
+    """
+
+    past: Float[Tensor, "batch lookback channel"]
+    past_mask: Bool[Tensor, "batch lookback channel"]
+    series: Int[Tensor, " batch"]
+    future: Float[Tensor, "batch h channel"] | None = None
+    future_mask: Bool[Tensor, "batch h channel"] | None = None
+    past_covariates: Float[Tensor, "batch lookback p"] | None = None
+    future_covariates: Float[Tensor, "batch window f"] | None = None
+    static_numeric: Float[Tensor, "batch s"] | None = None
+    static_categorical: Int[Tensor, "batch k"] | None = None
+    gaps: Float[Tensor, "batch lookback"] | None = None
+    times: Float[Tensor, "batch lookback"] | None = None
+    channel_static: Float[Tensor, "channel c"] | None = None
+
+    def __len__(self) -> int:
+        return self.past.shape[0]
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
+        """The same batch on another device (lightning moves batches with this)."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> "Batch":
+        """The same batch in page-locked memory, from which copies to a GPU overlap with work."""
+        return self._map(lambda tensor: tensor.pin_memory())
+
+    def part(self, start: int, stop: int) -> "Batch":
+        """The windows from `start` up to `stop`, as views."""
+        whole = "channel_static"  # of the channels, not of the windows
+        parts = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Batch(**{n: p if p is None or n == whole else p[start:stop] for n, p in parts.items()})
+
+    def _map(self, change) -> "Batch":
+        parts = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: change(part) for name, part in parts.items() if part is not None})
+
+
+torch.export.register_dataclass(Batch)  # so that a forecaster can be exported with its Batch as input

@@ -1,0 +1,98 @@
+"""`tsforge fit`: a recipe, or data and a model, become a run folder."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tsforge.cli.options import (
+    Calendar,
+    Debug,
+    Encoding,
+    Freq,
+    Future,
+    IdCol,
+    Json,
+    Overwrite,
+    Past,
+    Quiet,
+    Roles,
+    Season,
+    Set,
+    Static,
+    Target,
+    TimeCol,
+    begin,
+    say,
+    show_json,
+    show_table,
+)
+from tsforge.errors import ArgumentError
+
+
+def fit(
+    source: Annotated[str, typer.Argument(metavar="DATA|RECIPE", help="A file, a dataset, or a recipe (.yaml).")],
+    model: Annotated[str | None, typer.Option("--model", help="Name of a model; see `tsforge list models`.")] = None,
+    h: Annotated[int | None, typer.Option("--h", help="Steps to forecast.")] = None,
+    input_size: Annotated[int | None, typer.Option("--input-size", help="Past steps the model sees.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Run folder to write.")] = None,
+    set_: Set = None,
+    target: Target = None,
+    past: Past = None,
+    future: Future = None,
+    static: Static = None,
+    id_col: IdCol = None,
+    time_col: TimeCol = None,
+    freq: Freq = None,
+    season: Season = None,
+    calendar: Calendar = None,
+    encoding: Encoding = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in OUT.partial.")] = False,
+    overwrite: Overwrite = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Fit a model and write it as a run folder."""
+    begin(quiet=quiet, debug=debug)
+    from tsforge.training.recipe import read_recipe
+
+    roles = Roles(target, past, future, static, id_col, time_col, freq, season, calendar, encoding).given()
+    is_recipe = source.endswith((".yaml", ".yml"))
+    if is_recipe:
+        if model or h or input_size or roles:
+            raise ArgumentError(
+                "A recipe states its model, sizes and roles; change them with --set, as in --set model.h=24."
+            )
+        recipe = read_recipe(source, set_ or [])
+    else:
+        recipe = read_recipe(_stated(source, model, h, input_size, roles), set_ or [])
+    place = out or Path("runs") / (Path(source).stem if is_recipe else f"{recipe.model['name']}")
+    if resume and place.exists() and not overwrite:
+        say(f"{place} is finished already; there is nothing to resume.")
+        return
+    from tsforge.estimators.run import run_recipe
+
+    try:
+        result = run_recipe(recipe, place, resume=resume, overwrite=overwrite, verbose=not quiet)
+    except KeyboardInterrupt:
+        kept = place.with_name(f"{place.name}.partial").exists()
+        say(f"interrupted. {'Go on with the same command and --resume.' if kept else 'Nothing was written.'}")
+        raise
+    if json:
+        show_json({"run": str(place), "test": result.test, "windows": result.windows, "history": result.model.history_})
+        return
+    if result.test:
+        show_table([{k: v for k, v in row.items()} for row in result.test], f"test part: {result.windows} windows")
+    say(f"The run is in {place}. Forecast with: tsforge predict {place}")
+
+
+def _stated(
+    source: str, model: str | None, h: int | None, input_size: int | None, roles: dict[str, Any]
+) -> dict[str, Any]:
+    if model is None:
+        raise ArgumentError("fit needs a model: --model dlinear --h 24; see `tsforge list models`.")
+    if h is None:
+        raise ArgumentError("fit needs the number of steps to forecast: --h 24.")
+    stated = {"name": model, "h": h} | ({} if input_size is None else {"input_size": input_size})
+    return {"frame": {"data": source, **roles}, "model": stated}

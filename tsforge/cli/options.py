@@ -1,0 +1,134 @@
+"""Options that several commands share, and how results and messages leave the program."""
+
+import json as json_module
+import logging
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from tsforge.errors import ArgumentError
+
+SEEN = {"debug": False}  # what the command at work was told, for the one place that ends the program
+
+Json = Annotated[bool, typer.Option("--json", help="Print results as JSON.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No notices and no progress.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+Target = Annotated[list[str] | None, typer.Option("--target", help="Column to forecast; may be repeated.")]
+Past = Annotated[list[str] | None, typer.Option("--past", help="Covariate known up to now; may be repeated.")]
+Future = Annotated[list[str] | None, typer.Option("--future", help="Covariate known ahead; may be repeated.")]
+Static = Annotated[Path | None, typer.Option("--static", help="Table with one row per series.")]
+IdCol = Annotated[str | None, typer.Option("--id-col", help="Column that names the series.")]
+TimeCol = Annotated[str | None, typer.Option("--time-col", help="Column of time.")]
+Freq = Annotated[str | None, typer.Option("--freq", help="Step of time: 15m, 1h, 1d, 1mo, 1i.")]
+Season = Annotated[int | None, typer.Option("--season", help="Steps of one season.")]
+Calendar = Annotated[str | None, typer.Option("--calendar", help="Features of time, as in hour,dayofweek.")]
+Encoding = Annotated[str | None, typer.Option("--encoding", help="linear, onehot or cyclic.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", help="key=value; a bare key belongs to the model or its training.")
+]
+Level = Annotated[str | None, typer.Option("--level", help="Percents of intervals, as in 80,95.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Roles as the command line gives them; only what was given."""
+
+    target: list[str] | None = None
+    past: list[str] | None = None
+    future: list[str] | None = None
+    static: Path | None = None
+    id_col: str | None = None
+    time_col: str | None = None
+    freq: str | None = None
+    season: int | None = None
+    calendar: str | None = None
+    encoding: str | None = None
+
+    def given(self) -> dict[str, Any]:
+        """Keywords of `Frame`."""
+        roles: dict[str, Any] = {
+            "targets": self.target,
+            "past": self.past,
+            "future": self.future,
+            "id_col": self.id_col,
+            "time_col": self.time_col,
+            "freq": self.freq,
+            "season": self.season,
+            "encoding": self.encoding,
+        }
+        if self.static is not None:
+            roles["static"] = str(self.static)
+        if self.calendar is not None:
+            roles["calendar"] = [word.strip() for word in self.calendar.split(",") if word.strip()]
+        return {name: value for name, value in roles.items() if value}
+
+
+def begin(*, quiet: bool, debug: bool) -> None:
+    """Sends notices to standard error, unless they are not wanted; remembers whether tracebacks are."""
+    SEEN["debug"] = debug
+    logger = logging.getLogger("tsforge")
+    logger.handlers.clear()
+    if not quiet:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("note: %(message)s"))
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+
+
+def numbers(text: str | None, name: str) -> list[float]:
+    """`"80,95"` -> [80, 95].
+
+    Raises:
+        ArgumentError: a part is no number.
+    """
+    try:
+        return [float(part) for part in (text or "").split(",") if part.strip()]
+    except ValueError:
+        raise ArgumentError(f"{name} {text!r}: wanted numbers with commas between, as in 80,95.") from None
+
+
+def values(pairs: list[str] | None) -> dict[str, Any]:
+    """`["d_model=16"]` -> {"d_model": 16}.
+
+    Raises:
+        ArgumentError: a pair has no `=`.
+    """
+    out = {}
+    for pair in pairs or []:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise ArgumentError(f"--set {pair!r}: wanted key=value, as in --set d_model=16.")
+        out[name.strip()] = yaml.safe_load(text)
+    return out
+
+
+def say(text: str) -> None:
+    """Words for the reader, on standard error."""
+    print(text, file=sys.stderr)
+
+
+def show_json(value: Any) -> None:
+    """A result as JSON, on standard output."""
+    print(json_module.dumps(value, default=str, indent=1))
+
+
+def show_table(rows: list[dict[str, Any]], title: str | None = None) -> None:
+    """A result as a table, on standard output."""
+    from rich.console import Console
+    from rich.table import Table
+
+    if not rows:
+        return
+    table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
+    for name in rows[0]:
+        table.add_column(name, justify="right" if isinstance(rows[0][name], int | float) else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(f"{v:.4g}" if isinstance(v, float) else "" if v is None else str(v) for v in row.values()))
+    console = Console()
+    console.print(table) if console.is_terminal else Console(width=160).print(table)

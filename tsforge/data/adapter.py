@@ -1,0 +1,33 @@
+"""Adapter: what every dataset is, one source brought to the one frame."""
+
+from typing import Any, ClassVar
+
+import polars as pl
+
+from tsforge.frame.frame import Frame
+from tsforge.frame.split import Split
+
+
+class Adapter:
+    """A source of data. Its constructor takes what chooses the data; `roles` states roles that may be overridden."""
+
+    published: ClassVar[Split | None] = None  # the split that published tables use
+
+    def table(self) -> pl.DataFrame:
+        """The long table, its known faults mended."""
+        raise NotImplementedError(f"{type(self).__name__} has no table.")
+
+    def roles(self) -> dict[str, Any]:
+        """Keywords of `Frame` that this source states."""
+        return {}
+
+    def frame(self, **roles: Any) -> Frame:
+        """The checked frame; `roles` given here win over those of the source.
+
+        With another step of time (`resample`, `freq`) the season follows that step, and the published split, counted in
+        the source's steps, is left out.
+        """
+        stated, split = self.roles(), self.published
+        if roles.get("resample") or roles.get("freq", stated.get("freq")) != stated.get("freq"):
+            stated, split = {name: value for name, value in stated.items() if name not in ("freq", "season")}, None
+        return Frame(self.table(), **(stated | roles)).with_split(split)

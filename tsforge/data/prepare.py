@@ -1,0 +1,211 @@
+"""What is fitted on training rows before a network sees them, and a store brought to scaled tensors with it."""
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+
+from tsforge.data.store import Store
+from tsforge.errors import FrameError
+from tsforge.frame.schema import list_names
+from tsforge.scaling import Scaling, blocks, fit_scaling
+
+log = logging.getLogger("tsforge")
+
+
+@dataclass(frozen=True)
+class StaticCoding:
+    """Static columns as numbers (standardised over the training series) and codes (0 is a value unseen in training)."""
+
+    numeric: dict[str, tuple[float, float]]  # name -> mean, sd
+    categories: dict[str, list[str]]  # name -> values, coded from 1
+
+    @classmethod
+    def fit(cls, static: pl.DataFrame) -> "StaticCoding":
+        """The coding of a table with one row per series."""
+        numeric, categories = {}, {}
+        for name in static.columns[1:]:
+            column = static[name]
+            if column.dtype.is_numeric():
+                observed = _numbers(column).drop_nulls().to_numpy()[:, None]
+                fit = fit_scaling(observed, np.array([0]), np.array([len(observed)]), "standard")
+                numeric[name] = (float(fit.loc[0, 0]), float(fit.scale[0, 0]))
+            else:
+                categories[name] = column.cast(pl.String).drop_nulls().unique().sort().to_list()
+        return cls(numeric, categories)
+
+    @property
+    def cardinalities(self) -> tuple[int, ...]:
+        """Codes of each category, 0 included."""
+        return tuple(len(values) + 1 for values in self.categories.values())
+
+    def numbers(self, static: pl.DataFrame) -> np.ndarray | None:
+        """[series, s]; a missing number is the mean."""
+        if not self.numeric:
+            return None
+        columns = [(_numbers(static[name]).fill_null(mean) - mean) / sd for name, (mean, sd) in self.numeric.items()]
+        return np.stack([column.to_numpy() for column in columns], axis=1)
+
+    def codes(self, static: pl.DataFrame) -> np.ndarray | None:
+        """[series, k] of integers."""
+        if not self.categories:
+            return None
+        coded = []
+        for name, values in self.categories.items():
+            codes = {value: code for code, value in enumerate(values, start=1)}
+            column = static[name].cast(pl.String).replace_strict(codes, default=0, return_dtype=pl.Int64)
+            coded.append(column.fill_null(0).to_numpy())
+        return np.stack(coded, axis=1)
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """Scalings and codings fitted on training rows; with the series they belong to."""
+
+    ids: pl.Series
+    scaler: str | None
+    scope: str
+    targets: Scaling
+    past: Scaling | None
+    future: Scaling | None
+    static: StaticCoding | None
+
+    @classmethod
+    def fit(cls, store: Store, train_ends: np.ndarray, scaler: str | None, scope: str) -> "Preparation":
+        """Looks at the rows of each series before `train_ends`, nothing else; says what is constant there."""
+
+        def scaling(values: np.ndarray | None) -> Scaling | None:
+            return None if values is None else fit_scaling(values, store.starts, train_ends, scaler, scope)
+
+        static = None if store.static is None else StaticCoding.fit(store.static)
+        targets = scaling(store.values)
+        assert targets is not None
+        if targets.constant:
+            what = "targets" if scope == "global" else "targets of series"
+            log.info("%d of %d %s are constant in training; in scaling their width counts as 1.", targets.constant,
+                     targets.scale.size, what)
+        _notice_missing(store)
+        return cls(store.ids, scaler, scope, targets, scaling(store.past), scaling(store.future), static)
+
+    def series_in(self, ids: pl.Series) -> np.ndarray:
+        """The training row of each of these series, -1 where it was not there."""
+        known = pl.DataFrame({"unique_id": self.ids, "row": np.arange(len(self.ids))})
+        asked = pl.DataFrame({"unique_id": ids.cast(self.ids.dtype, strict=False)})  # another kind of name is unseen
+        found = asked.join(known, on="unique_id", how="left", maintain_order="left")["row"]
+        return found.fill_null(-1).to_numpy(writable=True)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Scaled tensors over the rows of a store, and the way back to the user's units.
+
+    Missing targets are 0 under a false mask; missing covariates are 0, the place of their scaling.
+    """
+
+    starts: np.ndarray
+    ends: np.ndarray  # with the rows ahead, which are masked in the targets
+    values: Tensor  # [row, channel]
+    mask: Tensor  # [row, channel]
+    complete: bool
+    past: Tensor | None
+    future: Tensor | None  # covariates known ahead, then calendar features
+    static_numeric: Tensor | None
+    static_categorical: Tensor | None
+    times: np.ndarray | None
+    known: Tensor  # [series] row in the training key table, -1 where unseen
+    loc: np.ndarray  # [series, channel]
+    scale: np.ndarray
+
+    @property
+    def widths(self) -> dict[str, Any]:
+        """The data-given arguments of a network."""
+        return {
+            "in_channels": self.values.shape[1],
+            "past_covariates": 0 if self.past is None else self.past.shape[1],
+            "future_covariates": 0 if self.future is None else self.future.shape[1],
+            "static_numeric": 0 if self.static_numeric is None else self.static_numeric.shape[1],
+        }
+
+
+def prepare(
+    store: Store, fitted: Preparation, *, dtype: torch.dtype = torch.float32, until: np.ndarray | None = None,
+) -> Prepared:
+    """Scales a store. A series unseen in training is scaled by its own rows before `until` (its data, unless told).
+
+    Raises:
+        FrameError: the frame lacks static columns that the model was fitted with.
+    """
+    known = fitted.series_in(store.ids)
+    until = store.ends if until is None else until
+
+    def per_series(values: np.ndarray, fit: Scaling) -> Scaling:
+        loc, scale = (part.copy() for part in fit.of(np.maximum(known, 0)))
+        unseen = np.flatnonzero(known < 0)
+        if len(unseen) and fitted.scope == "series":
+            own = fit_scaling(values, store.starts[unseen], until[unseen], fitted.scaler, "series")
+            loc[unseen], scale[unseen] = own.of(np.arange(len(unseen)))
+        return Scaling(loc, scale)
+
+    def covariates(values: np.ndarray | None, fit: Scaling | None) -> list[Tensor]:
+        if values is None or fit is None:
+            return []
+        return [_scaled(store, values, per_series(values, fit), dtype).nan_to_num_(0.0)]
+
+    own = per_series(store.values, fitted.targets)
+    values = _scaled(store, store.values, own, dtype)
+    mask = ~torch.isnan(values)
+    past, future = covariates(store.past, fitted.past), covariates(store.future, fitted.future)
+    if store.calendar is not None:
+        future.append(torch.from_numpy(store.calendar).to(dtype))
+    numbers, codes = _static(store, fitted.static)
+    return Prepared(
+        starts=store.starts, ends=store.offsets[1:], values=values.nan_to_num_(0.0), mask=mask,
+        complete=bool(mask.all()), past=past[0] if past else None,
+        future=future[0] if len(future) == 1 else torch.cat(future, dim=1) if future else None,
+        static_numeric=None if numbers is None else torch.from_numpy(numbers).to(dtype),
+        static_categorical=None if codes is None else torch.from_numpy(codes),
+        times=store.times, known=torch.from_numpy(known), loc=own.loc, scale=own.scale,
+    )
+
+
+def _scaled(store: Store, values: np.ndarray, scaling: Scaling, dtype: torch.dtype) -> Tensor:
+    """Scaled in float64, a block of rows at a time, and only then rounded to `dtype`."""
+    out = torch.empty(values.shape, dtype=dtype)
+    for block in blocks(store.starts, len(values)):
+        centred = values[block.rows] - block.spread(scaling.loc)
+        out[block.rows] = torch.from_numpy(centred / block.spread(scaling.scale))
+    return out
+
+
+def _notice_missing(store: Store) -> None:
+    for names, values in ((store.schema.past, store.past), (store.schema.future, store.future)):
+        count = 0 if values is None else int(np.isnan(values).sum())
+        if count:
+            log.info("%d values of the covariates %s are missing; scaled, they count as 0.", count, list_names(names))
+
+
+def _numbers(column: pl.Series) -> pl.Series:
+    """As floats with one kind of missing.
+
+    Raises:
+        FrameError: there is text in it.
+    """
+    numbers = column.cast(pl.Float64, strict=False).fill_nan(None)
+    text = column.filter(numbers.is_null() & column.is_not_null()) if column.dtype == pl.String else []
+    if len(text):
+        raise FrameError(f"static: {column.name!r} was numeric in training, and here it holds {text[0]!r}: mend it.")
+    return numbers
+
+
+def _static(store: Store, coding: StaticCoding | None) -> tuple[np.ndarray | None, np.ndarray | None]:
+    if coding is None:
+        return None, None
+    given = () if store.static is None else store.static.columns
+    absent = [name for name in (*coding.numeric, *coding.categories) if name not in given]
+    if absent or store.static is None:
+        raise FrameError(f"static: the model was fitted with the column {absent[0]!r}, which this frame does not have.")
+    return coding.numbers(store.static), coding.codes(store.static)

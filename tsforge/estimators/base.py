@@ -1,0 +1,280 @@
+"""The scikit-learn face that every estimator has: fit, predict, cross_validation, score, save."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import polars as pl
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError
+
+from tsforge.data.store import Store, build_store
+from tsforge.data.windows import forecast_frame
+from tsforge.errors import ArgumentError, CapabilityError, FrameError
+from tsforge.estimators.fitted import Fitted
+from tsforge.evaluation.backtest import backtest
+from tsforge.evaluation.intervals import check_levels, check_quantiles
+from tsforge.evaluation.metrics import mse
+from tsforge.frame.canonical import to_polars
+from tsforge.frame.check import read_times
+from tsforge.frame.frame import Frame, as_frame
+from tsforge.frame.schema import require
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Scaled outputs of windows, and the way back.
+
+    Args:
+        values: [window, h, channel, output].
+        known: [window] row in the training key table, -1 where unseen.
+        loc: [window, channel].
+        scale: [window, channel].
+    """
+
+    values: np.ndarray
+    known: np.ndarray
+    loc: np.ndarray
+    scale: np.ndarray
+
+
+class Estimator(BaseEstimator):
+    """A forecaster with the arguments of one catalog row. The constructor stores them and does nothing else."""
+
+    key: ClassVar[str]  # the row
+    h: int
+    alias: str | None
+    fitted_: Fitted
+
+    @property
+    def name(self) -> str:
+        """The column of its forecasts."""
+        return self.alias or type(self).__name__
+
+    @property
+    def schema_(self) -> Any:
+        """The roles it was fitted with."""
+        return self._fitted().schema
+
+    @property
+    def history_(self) -> list[dict[str, Any]]:
+        """One row per validation: step, loss, val_loss, learning_rate."""
+        return self._fitted().history
+
+    def trained_until(self) -> pl.DataFrame:
+        """`unique_id, ds`: the last time of each series that fitting looked at."""
+        return self._fitted().trained_until_by_id
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "fitted_")
+
+    def fit(
+        self, X: Any, y: Any = None, *, checkpoint: str | Path | None = None, verbose: bool = False, **roles: Any,
+    ) -> "Estimator":
+        """Learns from a frame; see the two kinds of estimators."""
+        raise NotImplementedError(f"{type(self).__name__} has no fit.")
+
+    def predict(
+        self, X: Any = None, *, h: int | None = None, future: Any = None, level: Sequence[float | int] | None = None,
+        quantiles: Sequence[float | int] | None = None,
+    ) -> Any:
+        """Forecasts the next `h` steps of each series.
+
+        Args:
+            X: A table or Frame, after whose end it forecasts; None is the end of what it was fitted on.
+            h: Fewer steps than it was made for.
+            future: `unique_id, ds` and the covariates known ahead, for the next steps.
+            level: Percents of intervals, as in `[80, 95]`.
+            quantiles: Levels of single quantiles, as in `[0.1]`.
+
+        Returns:
+            `unique_id, ds, (target,) TimesNet, TimesNet-lo-80, ...` in the kind of table that came in and in the
+            user's units.
+
+        Raises:
+            NotFittedError: `fit` was not called.
+            FrameError: the table lacks what the model was fitted with.
+            CalibrationError: too few calibration windows for a level.
+        """
+        fitted = self._fitted()
+        h = self._steps(h)
+        frame = fitted.context if X is None else self._read(X)
+        store = build_store(frame, ahead=h, known=self._known(future))
+        series, rows = np.arange(len(store.ids)), store.ends - 1
+        columns = self._columns(store, series, rows, check_levels(level), check_quantiles(quantiles))
+        table = forecast_frame(store, series, rows, {name: values[:, :h] for name, values in columns.items()})
+        return frame.give_back(table)
+
+    def predict_at(
+        self,
+        X: Any,
+        cutoffs: pl.DataFrame,
+        *,
+        level: Sequence[float | int] = (),
+        quantiles: Sequence[float | int] = (),
+    ) -> pl.DataFrame:
+        """Forecasts after each of `cutoffs` (`unique_id, cutoff`), beside the truth `y`; a forecast sees nothing later.
+
+        Raises:
+            NotFittedError: `fit` was not called.
+        """
+        store = build_store(self._read(X), ahead=self.h, open_ended=True)
+        series, rows = cutoff_rows(store, cutoffs)
+        columns = self._columns(store, series, rows, check_levels(level), check_quantiles(quantiles))
+        return forecast_frame(store, series, rows, columns, with_cutoff=True, truth=True)
+
+    def cross_validation(
+        self, X: Any, *, n_windows: int = 1, step_size: int | None = None, refit: bool | int = False,
+        level: Sequence[float | int] | None = None, quantiles: Sequence[float | int] | None = None, **roles: Any,
+    ) -> Any:
+        """Forecasts of a clone, fitted on rows up to the first cutoff, beside the truth; see `tsforge.backtest`."""
+        return backtest(
+            [self], X, n_windows=n_windows, step_size=step_size, refit=refit, level=level, quantiles=quantiles, **roles
+        )
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Minus the mean squared error, in scaled units, of the `h` steps after the training rows; greater is better.
+
+        Raises:
+            FrameError: `X` has no row after the training rows.
+        """
+        fitted = self._fitted()
+        store = build_store(self._read(X), ahead=self.h, open_ended=True)
+        cutoffs = self.trained_until().rename({"ds": "cutoff"}).filter(pl.col("unique_id").is_in(store.ids.implode()))
+        series, rows = cutoff_rows(store, cutoffs)
+        outputs = self._outputs(store, series, rows)
+        point, _ = fitted.law.read(outputs.values.astype(np.float64))
+        truth = truth_of(store, series, rows, self.h)
+        if np.isnan(truth).all():
+            raise FrameError(
+                "score: no value is observed in the h steps after the training rows; give rows that go on from there."
+            )
+        return -float(mse((truth - outputs.loc[:, None]) / outputs.scale[:, None], point))
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Writes a run folder: safetensors, JSON and arrow, no pickle.
+
+        Raises:
+            OutputExistsError: the folder exists and `overwrite` was not given.
+        """
+        self._fitted().write(Path(path), self.get_params(), self.to_recipe(), overwrite=overwrite)
+        return Path(path)
+
+    def to_recipe(self) -> dict[str, Any]:
+        """The arguments as the `model` and `train` parts of a recipe; `from_recipe` is the inverse."""
+        arguments = {name: list(v) if isinstance(v, tuple) else v for name, v in self.get_params(deep=False).items()}
+        train = {name: arguments.pop(name) for name in list(arguments) if name in self._training_names()}
+        return {"model": {"name": self.key, **arguments}, "train": train}
+
+    def _columns(
+        self, store: Store, series: np.ndarray, rows: np.ndarray, level: tuple, quantiles: tuple
+    ) -> dict[str, np.ndarray]:
+        o = self._outputs(store, series, rows)
+        return self._fitted().law.columns(self.name, o.values, o.known, o.loc, o.scale, level, quantiles)
+
+    def _outputs(self, store: Store, series: np.ndarray, rows: np.ndarray) -> Outputs:
+        raise NotImplementedError(f"{type(self).__name__} makes no outputs.")
+
+    @classmethod
+    def _training_names(cls) -> tuple[str, ...]:
+        raise NotImplementedError(f"{cls.__name__} has no training arguments.")
+
+    def _fitted(self) -> Fitted:
+        if not hasattr(self, "fitted_"):
+            raise NotFittedError(f"This {type(self).__name__} is not fitted: call fit(frame) first.")
+        return self.fitted_
+
+    def _steps(self, h: int | None) -> int:
+        if h is None:
+            return self.h
+        if isinstance(h, bool) or not isinstance(h, int | np.integer) or not 1 <= h <= self.h:
+            raise ArgumentError(
+                f"predict(h={h!r}): this {type(self).__name__} was made for h={self.h} and can be cut to 1..{self.h}. "
+                "No model here forecasts further than it was fitted for; fit one with a larger h."
+            )
+        return int(h)
+
+    def _known(self, future: Any) -> pl.DataFrame | None:
+        if future is None:
+            return None
+        schema = self._fitted().schema
+        table, _ = to_polars(future)
+        require(table.columns, [schema.time_col, *([schema.id_col] if schema.id_col else []), *schema.future], "future")
+        ids = (
+            pl.lit("series")
+            if schema.id_col is None
+            else pl.col(schema.id_col).cast(self._fitted().preparation.ids.dtype)
+        )
+        times = read_times(table[schema.time_col], schema.time_col)
+        return table.select(
+            ids.alias("unique_id"), times.alias("ds"), *(pl.col(c).cast(pl.Float64) for c in schema.future)
+        )
+
+    def _read(self, X: Any) -> Frame:
+        """The frame to forecast from, with the roles of the one that was fitted."""
+        schema = self._fitted().schema
+        frame = as_frame(X, schema)
+        for role in ("targets", "past", "future", "static", "calendar"):
+            wanted, given = getattr(schema, role), getattr(frame.schema, role)
+            if wanted != given:
+                raise FrameError(f"{role}: the model was fitted with {list(wanted)}, this frame has {list(given)}.")
+        if schema.freq != frame.schema.freq:
+            raise FrameError(
+                f"freq: the model was fitted on steps of {schema.freq}, this frame has steps of {frame.schema.freq}."
+            )
+        return frame
+
+
+def check_h(h: Any) -> int:
+    """h as a whole number.
+
+    Raises:
+        ArgumentError: it is none, or below 1.
+    """
+    if isinstance(h, bool) or not isinstance(h, int | np.integer) or h < 1:
+        raise ArgumentError(f"h={h!r}: wanted the number of steps to forecast, a whole number, 1 or more.")
+    return int(h)
+
+
+def check_card(network: Any, frame: Frame, able: dict[str, list[str]]) -> None:
+    """Raises CapabilityError where the frame has what a model's card lacks; `able` names the models that have it."""
+    schema = frame.schema
+    asked = {"past": schema.past, "future": (*schema.future, *schema.calendar), "static": schema.static}
+    for role, columns in asked.items():
+        if columns and role not in network.covariates:
+            others = (
+                f"{', '.join(able[role])} {'does' if len(able[role]) == 1 else 'do'}"
+                if able[role]
+                else "no model here does"
+            )
+            raise CapabilityError(
+                f"{network.__name__} takes no {role} covariates ({', '.join(columns)}); {others}. Leave them out with "
+                "frame.without_covariates(), or take a model that has them."
+            )
+    if schema.irregular and not network.irregular:
+        others = ", ".join(able["irregular"]) or "no model here does"
+        raise CapabilityError(
+            f"{network.__name__} does not take irregular steps ({others}). Bring the frame onto a grid with "
+            "Frame(..., resample='1h', how='last')."
+        )
+
+
+def cutoff_rows(store: Store, cutoffs: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Series and rows of cutoffs, sorted; a cutoff before or long after the data of its series is left out."""
+    keys = pl.DataFrame({"unique_id": store.ids, "first": store.first, "series": np.arange(len(store.ids))})
+    joined = cutoffs.join(keys, on="unique_id", how="inner").sort("series", "cutoff")
+    series = joined["series"].to_numpy()
+    steps = store.grid.steps(joined["cutoff"], joined["first"]).fill_null(-1).to_numpy()
+    rows = store.starts[series] + steps
+    inside = (steps >= 0) & (rows < store.ends[series])
+    return series[inside], rows[inside]
+
+
+def truth_of(store: Store, series: np.ndarray, rows: np.ndarray, h: int) -> np.ndarray:
+    """[window, h, channel] of observed values, NaN where missing."""
+    ahead = rows[:, None] + np.arange(1, h + 1)
+    there = ahead < store.ends[series][:, None]
+    values = store.values[np.minimum(ahead, len(store.values) - 1)]
+    return np.where(there[..., None], values, np.nan).astype(np.float64)

@@ -1,0 +1,170 @@
+"""Deep: the estimator of a neural forecaster."""
+
+import logging
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tsforge.data.prepare import Preparation, Prepared, prepare
+from tsforge.data.splits import Parts, held_back_cutoffs, split_rows, training_cutoffs
+from tsforge.data.store import Store, build_store
+from tsforge.data.windows import Cutoffs, Windows
+from tsforge.errors import ArgumentError
+from tsforge.estimators.base import Estimator, Outputs, check_card, check_h
+from tsforge.estimators.fitted import Fitted, fingerprint_of
+from tsforge.estimators.parameters import own_arguments
+from tsforge.evaluation.intervals import Law
+from tsforge.frame.frame import Frame, as_frame
+from tsforge.losses.spec import make_loss
+from tsforge.models import MODELS
+from tsforge.models.base import Model
+from tsforge.training.arguments import TRAINING, TrainArguments
+from tsforge.training.fit import dtype_of, fit_network
+from tsforge.training.predict import network_outputs
+
+log = logging.getLogger("tsforge")
+
+
+class Deep(Estimator):
+    """Fits a network on the windows of a frame, and forecasts with it."""
+
+    network: ClassVar[type[Model]]
+    input_size: int | None
+
+    def fit(
+        self, X: Any, y: Any = None, *, checkpoint: str | Path | None = None, verbose: bool = False, **roles: Any
+    ) -> "Estimator":
+        """Learns from a frame; what an earlier fit learned is forgotten.
+
+        Args:
+            X: A table or Frame.
+            y: Not used; scikit-learn passes it.
+            checkpoint: Folder in which the state of training is kept; a checkpoint that is there is gone on from.
+            verbose: Shows progress on standard error.
+            roles: Keywords of `Frame` for a plain table.
+
+        Raises:
+            FrameError: the table cannot be read, or no series is long enough.
+            ArgumentError: an argument has a value that cannot work.
+            CapabilityError: the frame has what the model cannot take.
+            TrainingError: the loss is not finite.
+        """
+        from tsforge.training.progress import watching
+
+        h, arguments = check_h(self.h), self._train_arguments()
+        frame = as_frame(X, **roles)
+        check_card(self.network, frame, models_able())
+        loss, input_size = make_loss(arguments.loss), self._input_size(frame)
+        store = build_store(frame)
+        parts = split_rows(store, h, arguments.val_size, arguments.calibration_share)
+        preparation = Preparation.fit(store, parts.train, arguments.scaler, arguments.scaler_scope)
+        prepared = prepare(store, preparation, dtype=dtype_of(arguments.precision))
+        train, stop, calibrate = self._windows(prepared, parts, input_size, arguments, store)
+        static = preparation.static
+        sizes = {"h": h, "input_size": input_size, **prepared.widths,
+                 "static_cardinalities": () if static is None else static.cardinalities}
+        digest = fingerprint_of(store)
+        with watching(arguments, len(train), verbose) as watcher:
+            trained = fit_network(
+                self.network,
+                sizes,
+                self._own(),
+                loss,
+                arguments,
+                train,
+                stop,
+                checkpoint=None if checkpoint is None else Path(checkpoint),
+                watcher=watcher,
+                data=digest,
+            )
+        law = self._calibrated(Law(loss.quantiles, {}), trained.network, calibrate, store, arguments)
+        until = store.stamps(np.arange(len(store.ids)), store.ends - 1).alias("ds")
+        self.fitted_ = Fitted(
+            "deep",
+            self.key,
+            frame.schema,
+            input_size,
+            sizes,
+            preparation,
+            until,
+            law,
+            frame.last_steps(input_size),
+            trained.network,
+            trained.history,
+            trained.steps,
+            trained.best_step,
+            digest,
+        )
+        return self
+
+    def _windows(
+        self, prepared: Prepared, parts: Parts, input_size: int, arguments: TrainArguments, store: Store
+    ) -> list[Windows]:
+        ranges = [
+            training_cutoffs(parts, input_size, self.h, arguments.short, store.ids),
+            *held_back_cutoffs(parts, self.h),
+        ]
+        dropped = int((ranges[0].counts() == 0).sum())
+        if dropped:
+            log.info(
+                f"{dropped} of {len(store.ids)} series are too short for a training window and are left out."
+            )
+        whole = int(((parts.end == parts.train) & (ranges[0].counts() > 0)).sum())
+        if whole and arguments.val_size:
+            log.info(f"{whole} of {len(store.ids)} series are too short to hold steps back and train only.")
+        filled = self.network.missing == "filled"
+        return [Windows(prepared, index, input_size, self.h, filled=filled) for index in ranges]
+
+    def _calibrated(self, law: Law, network: Model, windows: Windows, store: Store, arguments: TrainArguments) -> Law:
+        if not len(windows):
+            return law
+        outputs = network_outputs(network, windows, arguments.batch_size, arguments.accelerator)
+        series, rows = windows.index.locate(np.arange(len(windows)))
+        values, mask = windows.prepared.values.numpy(), windows.prepared.mask.numpy()
+        ahead = rows[:, None] + np.arange(1, self.h + 1)
+        truth = np.where(mask[ahead], values[ahead].astype(np.float64), np.nan)
+        return law.fit_scores(outputs, truth, series, len(store.ids))
+
+    def _outputs(self, store: Store, series: np.ndarray, rows: np.ndarray) -> Outputs:
+        fitted, arguments = self._fitted(), self._train_arguments()
+        until = store.ends.copy()
+        np.minimum.at(
+            until, series, rows + 1
+        )  # a series unseen in training is scaled by what lies before its first cutoff
+        prepared = prepare(store, fitted.preparation, dtype=dtype_of(arguments.precision), until=until)
+        windows = Windows(prepared, Cutoffs(series, rows), fitted.input_size, self.h,
+                          filled=self.network.missing == "filled", targets=False)
+        assert isinstance(fitted.predictor, Model)
+        values = network_outputs(fitted.predictor, windows, arguments.batch_size, arguments.accelerator)
+        return Outputs(values, prepared.known.numpy()[series], prepared.loc[series], prepared.scale[series])
+
+    def _input_size(self, frame: Frame) -> int:
+        if self.input_size is None:
+            size = -(-2 * self.h // frame.season) * frame.season
+            log.info(f"input_size is {size}: 2 h rounded up to a season of {frame.season}; input_size= states another.")
+            return size
+        if (
+            isinstance(self.input_size, bool)
+            or not isinstance(self.input_size, int | np.integer)
+            or self.input_size < 1
+        ):
+            raise ArgumentError(f"input_size={self.input_size!r}: wanted a number of past steps, 1 or more, or None.")
+        return int(self.input_size)
+
+    def _own(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in own_arguments(self.network)}
+
+    def _train_arguments(self) -> TrainArguments:
+        return TrainArguments(**{name: getattr(self, name) for name in TRAINING})
+
+    @classmethod
+    def _training_names(cls) -> tuple[str, ...]:
+        return tuple(TRAINING)
+
+
+def models_able() -> dict[str, list[str]]:
+    """Which models take past, future and static covariates, and irregular steps."""
+    networks = [MODELS[name] for name in MODELS]
+    able = {role: [n.__name__ for n in networks if role in n.covariates] for role in ("past", "future", "static")}
+    return able | {"irregular": [n.__name__ for n in networks if n.irregular]}

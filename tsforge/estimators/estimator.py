@@ -1,0 +1,96 @@
+"""One estimator class per catalog row, its arguments read off the constructor of the row's class."""
+
+from collections.abc import Mapping
+from functools import cache
+from inspect import Parameter, Signature
+from typing import Any
+
+from tsforge.errors import UnknownNameError, suggest
+from tsforge.estimators.base import Estimator
+from tsforge.estimators.deep import Deep
+from tsforge.estimators.local import LOCAL_TRAINING, Local
+from tsforge.estimators.parameters import own_arguments, unknown_argument
+from tsforge.local import LOCAL
+from tsforge.models import MODELS
+from tsforge.training.arguments import TRAINING
+
+
+@cache
+def estimator(name: str) -> type[Any]:
+    """The estimator of one row of the models or the local models.
+
+    Raises:
+        UnknownNameError: there is no such row; names the nearest.
+    """
+    if name in MODELS:
+        return _derived(name, MODELS[name], Deep, {"input_size": None}, TRAINING)
+    if name in LOCAL:
+        return _derived(name, LOCAL[name], Local, {}, LOCAL_TRAINING)
+    hint = suggest(name, [*MODELS, *LOCAL]) or f" There are: {', '.join([*MODELS, *LOCAL])}."
+    raise UnknownNameError(f"There is no model named {name!r}.{hint}")
+
+
+def from_recipe(recipe: Mapping[str, Any]) -> Estimator:
+    """The estimator that the `model` and `train` parts of a recipe describe; `to_recipe` is the inverse.
+
+    Raises:
+        UnknownNameError: there is no such model.
+        UnknownArgumentError: it has no such argument.
+    """
+    model = dict(recipe["model"])
+    return estimator(model.pop("name"))(**model, **recipe.get("train", {}))
+
+
+def _derived(
+    key: str, network: type, base: type, given: dict[str, Any], training: Mapping[str, Any]
+) -> type[Any]:
+    kind = Parameter.KEYWORD_ONLY
+    positional = [Parameter("h", Parameter.POSITIONAL_OR_KEYWORD)]
+    positional += [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD, default=value) for name, value in given.items()]
+    own = list(own_arguments(network).values())
+    sign = Signature(
+        [
+            Parameter("self", Parameter.POSITIONAL_OR_KEYWORD),
+            *positional,
+            *(p.replace(kind=kind) for p in own),
+            *(Parameter(name, kind, default=value) for name, value in training.items()),
+        ]
+    )
+    title = network.__name__
+
+    def __init__(*args: Any, **kwargs: Any) -> None:
+        unknown = next((name for name in kwargs if name not in sign.parameters), None)
+        if unknown is not None:
+            raise unknown_argument(title, unknown, [name for name in sign.parameters if name != "self"])
+        try:
+            bound = sign.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{title}: {error}. It needs h, the number of steps to forecast.") from None
+        bound.apply_defaults()
+        self, *values = bound.arguments.values()
+        for name, value in zip(list(bound.arguments)[1:], values, strict=True):
+            setattr(self, name, value)
+
+    def from_recipe_of_class(cls: type, recipe: Mapping[str, Any]) -> Any:
+        """The estimator of a recipe; the inverse of `to_recipe`."""
+        return from_recipe(recipe)
+
+    __init__.__signature__ = sign  # pyright: ignore[reportFunctionMemberAccess]  # scikit-learn, help() and stubs read it
+    own_doc = (
+        f"{network.__doc__ or ''}\n\nThe training arguments are those of `tsforge.training.arguments.TrainArguments`."
+    )
+    doc = own_doc if base is Deep else network.__doc__
+    return type(
+        title,
+        (base,),
+        {
+            "__init__": __init__,
+            "__doc__": doc,
+            "__module__": "tsforge",
+            "network": network,
+            "key": key,
+            "from_recipe": classmethod(from_recipe_of_class),
+        },
+    )
+
+

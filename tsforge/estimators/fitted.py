@@ -1,0 +1,245 @@
+"""Fitted: everything a fitted estimator knows, and its way into a run folder and back."""
+
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from hashlib import blake2b
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+import torch
+
+from tsforge._version import __version__
+from tsforge.data.prepare import Preparation, StaticCoding
+from tsforge.data.store import Store
+from tsforge.errors import ArtifactError, TsforgeError
+from tsforge.evaluation.conformal import Ranked, Scores
+from tsforge.evaluation.intervals import Law
+from tsforge.frame.frame import Frame, as_frame
+from tsforge.frame.schema import Schema
+from tsforge.local import LOCAL
+from tsforge.local.base import LocalModel
+from tsforge.models import MODELS
+from tsforge.models.base import Model
+from tsforge.scaling import Scaling
+from tsforge.training.artifact import FORMAT, read_run, write_run
+from tsforge.training.fit import dtype_of
+from tsforge.training.recipe import RunRecord
+
+PARTS = ("targets", "past", "future")
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What `fit` learned.
+
+    Args:
+        kind: "deep" or "local".
+        key: The row of the catalog.
+        schema: Roles of the frame it was fitted on.
+        input_size: Steps that a window sees; for local models the steps kept as context.
+        sizes: Data-given arguments of the network.
+        preparation: Scalings and codings.
+        trained_until: [series] the last stamp of each series that was looked at.
+        law: How outputs are read, with calibration scores.
+        context: The past that a forecast after the end of training needs.
+        predictor: The network, or the local model.
+        history: One row per validation.
+        steps: Optimiser steps.
+        best_step: The step whose weights were kept.
+        fingerprint: Digest of the data.
+    """
+
+    kind: Literal["deep", "local"]
+    key: str
+    schema: Schema
+    input_size: int
+    sizes: dict[str, Any]
+    preparation: Preparation
+    trained_until: pl.Series
+    law: Law
+    context: Frame
+    predictor: Model | LocalModel
+    history: list[dict[str, Any]]
+    steps: int
+    best_step: int | None
+    fingerprint: str
+
+    @cached_property
+    def trained_until_by_id(self) -> pl.DataFrame:
+        """`unique_id, ds`."""
+        return pl.DataFrame({"unique_id": self.preparation.ids, "ds": self.trained_until})
+
+    def write(
+        self, folder: Path, arguments: dict[str, Any], recipe: dict[str, Any] | None, *,
+        test: list[dict[str, Any]] | None = None, overwrite: bool = False,
+    ) -> None:
+        """Writes the run folder."""
+        arrays = _arrays(self)
+        prepared = self.preparation
+        static = None if prepared.static is None else asdict(prepared.static)
+        record = RunRecord(
+            format=FORMAT,
+            tsforge=__version__,
+            kind=self.kind,
+            name=self.key,
+            arguments=_plain(arguments),
+            recipe=recipe,
+            roles=self.schema.to_dict(),
+            input_size=self.input_size,
+            sizes=_plain(self.sizes),
+            preparation={"scaler": prepared.scaler, "scope": prepared.scope, "static": static},
+            ids=prepared.ids.to_list(),
+            trained_until=self.trained_until.to_physical().cast(pl.Int64).to_list(),
+            scores=list(self.law.scores),
+            history=self.history,
+            steps=self.steps,
+            best_step=self.best_step,
+            versions=versions(),
+            fingerprint=self.fingerprint,
+            table_kind=self.context.kind,
+            time_dtype=str(self.context.time_dtype.base_type()),
+            test=test,
+        )
+        write_run(folder, record, arrays, _context_table(self.context), overwrite=overwrite)
+
+
+def read_fitted(folder: Path) -> tuple[Fitted, RunRecord]:
+    """The inverse of `Fitted.write`.
+
+    Raises:
+        ArtifactError: the folder is not a whole, unchanged run of a format this version reads.
+    """
+    record, arrays, table = read_run(folder)
+    try:
+        return _fitted(record, arrays, table), record
+    except ArtifactError:
+        raise
+    except (
+        TsforgeError,
+        KeyError,
+        ValueError,
+        TypeError,
+        IndexError,
+        RuntimeError,
+        pl.exceptions.PolarsError,
+    ) as error:
+        raise ArtifactError(f"{folder}: its parts do not fit together ({error}).") from None
+
+
+def _arrays(fitted: Fitted) -> dict[str, np.ndarray]:
+    arrays = {}
+    for part in PARTS:
+        scaling = getattr(fitted.preparation, part)
+        if scaling is not None:
+            arrays |= {f"scaling/{part}/loc": scaling.loc, f"scaling/{part}/scale": scaling.scale}
+    for number, scores in enumerate(fitted.law.scores.values()):
+        for name in ("pooled", "own"):
+            ranked = getattr(scores, name)
+            arrays |= {f"scores/{number}/{name}/values": ranked.values,
+                       f"scores/{number}/{name}/counts": ranked.counts}
+    if isinstance(fitted.predictor, Model):
+        arrays |= {f"network/{name}": tensor.cpu().numpy() for name, tensor in fitted.predictor.state_dict().items()}
+    return arrays
+
+
+def _fitted(record: RunRecord, arrays: Mapping[str, np.ndarray], table: pl.DataFrame) -> Fitted:
+    schema = Schema.from_dict(record.roles)
+    canonical = {"id_col": "unique_id", "time_col": "ds", "static": schema.static or None}
+    frame = as_frame(table, Schema.from_dict(record.roles | {"id_col": "unique_id", "time_col": "ds"}), **canonical)
+    time_dtype = {"Datetime": pl.Datetime("us"), "Date": pl.Date(), "String": pl.String()}.get(
+        record.time_dtype, pl.Int64()
+    )
+    frame = frame.as_given(schema, record.table_kind, time_dtype)
+    static = record.preparation["static"]
+    parts = {
+        p: Scaling(arrays[f"scaling/{p}/loc"], arrays[f"scaling/{p}/scale"]) if f"scaling/{p}/loc" in arrays else None
+        for p in PARTS
+    }
+    ids = pl.Series("unique_id", record.ids, dtype=table.schema["unique_id"])
+    preparation = Preparation(ids, record.preparation["scaler"], record.preparation["scope"], parts["targets"],  # pyright: ignore[reportArgumentType]
+                              parts["past"], parts["future"], None if static is None else StaticCoding(**static))
+    scores = {
+        (pair[0], pair[1]): Scores(
+            *(Ranked(arrays[f"scores/{n}/{p}/values"], arrays[f"scores/{n}/{p}/counts"]) for p in ("pooled", "own"))
+        )
+        for n, pair in enumerate(record.scores)
+    }
+    predictor, quantiles = _deep(record, arrays) if record.kind == "deep" else (_local(record), ())
+    until = pl.Series("ds", record.trained_until, dtype=pl.Int64).cast(frame.table.schema["ds"])
+    return Fitted(
+        record.kind,
+        record.name,
+        schema,
+        record.input_size,
+        record.sizes,
+        preparation,
+        until,
+        Law(quantiles, scores),  # pyright: ignore[reportArgumentType]
+        frame,
+        predictor,
+        record.history,
+        record.steps,
+        record.best_step,
+        record.fingerprint,
+    )
+
+
+def _deep(record: RunRecord, arrays: Mapping[str, np.ndarray]) -> tuple[Model, tuple[float, ...]]:
+    from tsforge.estimators.parameters import own_arguments
+    from tsforge.losses.spec import make_loss
+
+    network_class = MODELS[record.name]
+    loss = make_loss(record.arguments["loss"])
+    own = {name: record.arguments[name] for name in own_arguments(network_class)}
+    sizes = {name: tuple(size) if isinstance(size, list) else size for name, size in record.sizes.items()}
+    arguments = sizes | {"outputs": loss.outputs} | own
+    weights = {
+        name.removeprefix("network/"): torch.from_numpy(array)
+        for name, array in arrays.items()
+        if name.startswith("network/")
+    }
+    with torch.device("meta"):  # no memory is taken on the word of a file before its shapes are seen to fit
+        shapes = {name: tensor.shape for name, tensor in network_class(**arguments).state_dict().items()}
+    if shapes != {name: tensor.shape for name, tensor in weights.items()}:
+        raise ArtifactError("The weights do not have the shapes that the arguments of the model give.")
+    with torch.random.fork_rng(devices=[]):
+        network = network_class(**arguments).to(dtype_of(record.arguments["precision"]))
+    network.load_state_dict(weights)
+    return network.eval().requires_grad_(False), loss.quantiles
+
+
+def _local(record: RunRecord) -> LocalModel:
+    return LOCAL[record.name](**record.sizes)
+
+
+def _context_table(context: Frame) -> pl.DataFrame:
+    if context.static is None:
+        return context.table
+    return context.table.join(context.static, on="unique_id", how="left", maintain_order="left")
+
+
+def _plain(values: Any) -> Any:
+    if isinstance(values, Mapping):
+        return {str(k): _plain(v) for k, v in values.items()}
+    return [_plain(v) for v in values] if isinstance(values, list | tuple) else values
+
+
+def versions() -> dict[str, str]:
+    """What a result depends on besides its arguments."""
+    names = ("torch", "lightning", "polars", "numpy", "scikit-learn")
+    return {"python": platform.python_version(), "tsforge": __version__, **{name: version(name) for name in names}}
+
+
+def fingerprint_of(store: Store) -> str:
+    """A digest of all values, covariates, names and stamps of a store."""
+    digest = blake2b(digest_size=16)
+    for array in (store.offsets, store.values, store.past, store.future, store.first.to_physical().to_numpy()):
+        if array is not None:
+            digest.update(np.ascontiguousarray(array).data)
+    digest.update("\x1f".join(map(str, store.ids.to_list())).encode())
+    return digest.hexdigest()

@@ -1,0 +1,62 @@
+"""Arguments of estimators: read off the constructors of networks, stated once there."""
+
+from collections.abc import Iterable
+from inspect import Parameter, signature
+
+from tsforge.errors import UnknownArgumentError, suggest
+from tsforge.models.base import FROM_THE_FRAME
+
+# Words of other libraries and scripts, and ours for the same thing.
+OURS = {
+    "season_length": "season",
+    "seasonality": "season",
+    "sp": "season",
+    "seasonal_periods": "season",
+    "horizon": "h",
+    "output_chunk_length": "h",
+    "pred_len": "h",
+    "fh": "h",
+    "prediction_length": "h",
+    "forecast_horizon": "h",
+    "input_chunk_length": "input_size",
+    "seq_len": "input_size",
+    "context_length": "input_size",
+    "lookback": "input_size",
+    "window_length": "input_size",
+    "n_lags": "input_size",
+    "futr_df": "future (of predict)",
+    "X_df": "future (of predict)",
+    "futr_exog_list": "future (a role of the frame)",
+    "hist_exog_list": "past (a role of the frame)",
+    "stat_exog_list": "static (a role of the frame)",
+    "n_epochs": "max_epochs",
+    "epochs": "max_epochs",
+    "train_epochs": "max_epochs",
+    "lr": "learning_rate",
+    "random_seed": "seed",
+    "random_state": "seed",
+    "patience": "early_stop_patience",
+    "early_stop_patience_steps": "early_stop_patience",
+    "val_check_steps": "validate_every",
+    "scaler_type": "scaler",
+    "windows_batch_size": "batch_size",
+    "quantile": "quantiles",
+    "period_scope": "periods",
+    "enc_in": "in_channels, which follows from the targets",
+}
+
+
+def own_arguments(network: type) -> dict[str, Parameter]:
+    """The hyper-parameters of a network: what neither the frame nor the loss gives."""
+    skip = {"self", *FROM_THE_FRAME}
+    return {name: p for name, p in signature(network.__init__).parameters.items() if name not in skip}
+
+
+def unknown_argument(owner: str, name: str, known: Iterable[str]) -> UnknownArgumentError:
+    """The error for an argument that `owner` does not have: names our word for it, or the nearest."""
+    known = list(known)
+    if name in OURS:
+        hint = f" tsforge calls it {OURS[name]}."
+    else:
+        hint = suggest(name, known) or f" There are: {', '.join(known)}."
+    return UnknownArgumentError(f"{owner} has no argument {name!r}.{hint}")

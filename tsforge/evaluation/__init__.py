@@ -1,0 +1,1 @@
+"""What a forecast is worth: metrics, scores, intervals and reports."""

@@ -1,0 +1,1 @@
+"""The long frame: its roles, its one check, its grid of time."""

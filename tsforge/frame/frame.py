@@ -1,0 +1,254 @@
+"""Frame: a long table of series, checked once, with its roles."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from inspect import signature
+from typing import Any
+
+import polars as pl
+
+from tsforge.errors import ArgumentError, FrameError, suggest
+from tsforge.frame.canonical import (
+    How,
+    as_static,
+    canonical,
+    check_static,
+    check_words,
+    find_id,
+    from_polars,
+    in_order,
+    resampled,
+    to_polars,
+)
+from tsforge.frame.check import check_keys, check_observed, read_values, steps_in_series
+from tsforge.frame.grid import MONTHS, Grid, grid_of, infer_freq, season_of
+from tsforge.frame.schema import Encoding, Schema, as_names, choose_roles, find_time, list_names
+from tsforge.frame.split import Split
+
+log = logging.getLogger("tsforge")
+STATED = ("targets", "past", "future", "calendar", "encoding", "freq", "grid", "season", "id_col", "time_col")
+
+
+@dataclass(frozen=True, init=False)
+class Frame:
+    """One row per series and step, sorted, checked, frozen.
+
+    Args:
+        df: A table of polars (eager or lazy), pandas or pyarrow.
+        targets: Columns to forecast. None: `y` if there is one, else every undeclared numeric column.
+        past: Covariates known up to now.
+        future: Covariates known ahead.
+        static: A second table with one row per series, or names of constant columns of `df`.
+        id_col: Column that names the series; None looks for `unique_id`, and without one there is one series.
+        time_col: Column of time; None looks for `ds`, `date`, `time`, `timestamp`.
+        freq: Step of time as polars writes it; None takes the most frequent; "irregular" is declared, never inferred.
+        grid: Unit of time of an irregular frame.
+        calendar: Features of the stamps: minute, hour, dayofweek, day, dayofyear, week, month, quarter.
+        encoding: "linear" (one number in [-0.5, 0.5]), "onehot" or "cyclic" (sine and cosine).
+        season: Steps of one season; None follows freq.
+        resample: Brings an irregular table onto this grid, `how` telling what a step with several rows becomes.
+        how: "last", "mean" or "sum".
+
+    Raises:
+        FrameError: the table cannot be read; the text names series, column, time, count and fix.
+    """
+
+    table: pl.DataFrame  # unique_id, ds, targets, past, future; sorted by unique_id and ds
+    schema: Schema
+    grid: Grid
+    steps: pl.Series | None = field(repr=False)  # of each row from the first of its series; None where irregular
+    static: pl.DataFrame | None = field(repr=False)  # unique_id and the static columns
+    kind: str = field(repr=False)  # "polars", "lazy", "pandas" or "pyarrow": what predictions come back as
+    time_dtype: Any = field(repr=False)  # of polars, whose DataType beartype cannot read
+    notices: tuple[str, ...] = field(repr=False)
+    split: Split | None = field(repr=False)  # the published one, where the source has it
+
+    def __init__(
+        self, df: Any, *, targets: str | Sequence[str] | None = None, past: str | Sequence[str] = (),
+        future: str | Sequence[str] = (), static: Any = None, id_col: str | None = None, time_col: str | None = None,
+        freq: str | None = None, grid: str | None = None, calendar: str | Sequence[str] = (),
+        encoding: Encoding = "linear", season: int | None = None, resample: str | None = None, how: How = "last",
+    ) -> None:
+        table, kind = to_polars(df)
+        if len(table) == 0:
+            raise FrameError(f"The table is empty: it has no row (columns {list_names(table.columns)}).")
+        check_words(as_names(calendar), encoding)
+        static_names, apart = as_static(static)
+        schema = Schema(
+            as_names(targets), as_names(past), as_names(future), static_names, as_names(calendar), encoding, freq, grid,
+            season, find_id(table.columns, id_col), find_time(table.columns, time_col),
+        )
+        schema, notices = choose_roles(table, schema, static_inside=apart is None)
+        time_dtype = table.schema[schema.time_col]
+        table, apart = canonical(table, schema, apart)
+        table, said = in_order(table)
+        table, notices = read_values(table, schema.columns), [*notices, *said]
+        if resample is not None:
+            table, freq = resampled(table, resample, how), resample
+            notices.append(f"Resampled to {resample}, {how} of each step.")
+        check_keys(table)
+        check_observed(table, schema.targets)
+        made, steps, said = _grid(table, freq, grid)
+        season = _whole_season(season_of(made.every) if season is None else season)
+        schema = replace(schema, freq="irregular" if steps is None else made.every, season=season)
+        self._set(
+            table=table, schema=schema, grid=made, steps=steps, static=check_static(apart, table), kind=kind,
+            time_dtype=time_dtype, notices=(*notices, *said), split=None,
+        )
+        for notice in self.notices:
+            log.info(notice)
+
+    def _set(self, **parts: Any) -> None:
+        for name, part in parts.items():
+            object.__setattr__(self, name, part)
+
+    def _with(self, **changes: Any) -> "Frame":
+        made = object.__new__(type(self))
+        made._set(**{name: changes.get(name, getattr(self, name)) for name in self.__dataclass_fields__})
+        return made
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        return self.schema.targets
+
+    @property
+    def freq(self) -> str:
+        return self.schema.freq or self.grid.every
+
+    @property
+    def season(self) -> int:
+        return self.schema.season or 1
+
+    @property
+    def ids(self) -> pl.Series:
+        """The series, in the order of the key table."""
+        return self.table["unique_id"].unique(maintain_order=True)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __repr__(self) -> str:
+        return (
+            f"Frame({len(self.ids)} series, {len(self)} rows, targets {list_names(self.targets, 4)}, freq {self.freq}, "
+            f"season {self.season})"
+        )
+
+    def to_polars(self) -> pl.DataFrame:
+        """The checked long table: `unique_id`, `ds`, targets, covariates."""
+        return self.table
+
+    def rows(self, keep: pl.Expr | pl.Series) -> "Frame":
+        """The same roles over some of the rows.
+
+        Raises:
+            FrameError: no row is left.
+        """
+        table = self.table.filter(keep)
+        if len(table) == 0:
+            raise FrameError("No row of the frame is left.")
+        static = self.static
+        if static is not None:
+            static = static.filter(pl.col("unique_id").is_in(table["unique_id"].unique().implode()))
+        steps = None if self.steps is None else steps_in_series(table, self.grid)
+        return self._with(table=table, steps=steps, static=static, notices=(), split=None)
+
+    def with_split(self, split: Split | None) -> "Frame":
+        """The same frame with a published split."""
+        return self._with(split=split)
+
+    def last_steps(self, count: int) -> "Frame":
+        """The last `count` steps of each series."""
+        last = pl.col("ds").len().over("unique_id")
+        if self.steps is None:
+            return self.rows(pl.int_range(pl.len()).over("unique_id") >= last - count)
+        end = self.table.select(pl.col("unique_id"), steps=self.steps).select(pl.col("steps").max().over("unique_id"))
+        return self.rows(self.steps > end.to_series() - count)
+
+    def since_observed(self, count: int) -> "Frame":
+        """The steps of each series from which every phase of `count` steps was last observed, on to its end.
+
+        A target without missing values keeps its last `count` steps; a phase that was never observed keeps none.
+        """
+        step = pl.int_range(pl.len()).over("unique_id") if self.steps is None else self.steps
+        table = self.table.select("unique_id", *self.targets).with_columns(step=step).with_columns(
+            phase=pl.col("step") % count
+        )
+        observed = [pl.when(pl.col(t).is_not_null()).then("step").max().alias(t) for t in self.targets]
+        last = table.group_by("unique_id", "phase").agg(observed).group_by("unique_id").agg(
+            since=pl.min_horizontal(pl.col(*self.targets).min()).fill_null(0)
+        )
+        kept = table.join(last, on="unique_id", how="left", maintain_order="left")
+        return self.rows(kept.select(pl.col("step") >= pl.col("since")).to_series())
+
+    def as_given(self, schema: Schema, kind: str, time_dtype: Any) -> "Frame":
+        """The same rows, given back under these names and in this kind of table."""
+        return self._with(schema=schema, kind=kind, time_dtype=time_dtype)
+
+    def without_covariates(self) -> "Frame":
+        """The same series and targets, nothing else: what a model without covariates takes."""
+        schema = replace(self.schema, past=(), future=(), static=(), calendar=())
+        return self._with(table=self.table.select("unique_id", "ds", *self.targets), schema=schema, static=None)
+
+    def give_back(self, table: pl.DataFrame) -> Any:
+        """A result under the user's column names and in the kind of table that came in."""
+        names = {"ds": self.schema.time_col} | ({"unique_id": self.schema.id_col} if self.schema.id_col else {})
+        if self.schema.id_col is None:
+            table = table.drop("unique_id", strict=False)
+        if isinstance(self.time_dtype, pl.Datetime):
+            times = pl.col([name for name in ("ds", "cutoff") if name in table.columns])
+            table = table.with_columns(times.dt.cast_time_unit(self.time_dtype.time_unit))
+        return from_polars(table.rename(names, strict=False), self.kind)
+
+
+def as_frame(df: Any, schema: Schema | None = None, **roles: Any) -> Frame:
+    """A Frame of whatever a face was given; a plain table takes its roles from `schema` where they are not given.
+
+    Raises:
+        FrameError: the table lacks a column that the roles name.
+    """
+    if isinstance(df, Frame):
+        if roles:
+            raise ArgumentError(f"{list_names(list(roles))}: a Frame has its roles; give them where it is made.")
+        return df
+    if schema is not None:
+        roles = {name: getattr(schema, name) for name in STATED} | {"static": schema.static or None} | roles
+    known = [name for name in signature(Frame.__init__).parameters if name not in ("self", "df")]
+    for name in roles:
+        if name not in known:
+            raise ArgumentError(f"A frame has no role {name!r}.{suggest(name, known)}")
+    return Frame(df, **roles)
+
+
+def _grid(table: pl.DataFrame, freq: str | None, grid: str | None) -> tuple[Grid, pl.Series | None, list[str]]:
+    """The grid, the step of each row on it (None where irregular), and the notice that says what was inferred."""
+    if freq == "irregular":
+        if grid is None:
+            raise FrameError(
+                "freq='irregular' needs grid=, the unit in which time is counted, for example grid='1h'."
+            )
+        made = grid_of(grid, table["ds"])
+        if made.unit in MONTHS:
+            raise FrameError(f"grid={grid!r}: months differ in length, so they are no unit of time. Use grid='1d'.")
+        return made, None, []
+    if grid is not None:
+        raise FrameError(f"grid={grid!r} belongs to freq='irregular'; a regular frame has freq= alone.")
+    said = []
+    if freq is None:
+        freq = infer_freq(table)
+        if freq is None:
+            raise FrameError(
+                "No series has two rows, so the step of time is not to be seen: give it with freq= (--freq), as '1h' "
+                "or '1d'."
+            )
+        said.append(f"freq is {freq}, the most frequent step; freq= (--freq) states another.")
+    made = grid_of(freq, table["ds"])
+    return made, steps_in_series(table, made), said
+
+
+def _whole_season(season: float | int) -> int:
+    if season < 1 or season % 1:
+        raise ArgumentError(
+            f"season={season} is no length of a season: wanted a whole number of steps, 1 for none."
+        )
+    return int(season)

@@ -1,0 +1,63 @@
+"""What every neural forecaster is: data-given sizes in, `forward(batch)` out, a card, and optional hooks."""
+
+from collections.abc import Iterable
+from typing import Any, ClassVar, Literal
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from tsforge.batch import Batch
+
+FROM_THE_FRAME = (
+    "h", "input_size", "in_channels", "outputs",
+    "past_covariates", "future_covariates", "static_numeric", "static_cardinalities",
+)
+
+
+class Model(nn.Module):
+    """A function from the last `input_size` steps of some channels to the next `h`.
+
+    The arguments are given by the data and the loss, never written by users; a model adds its
+    hyper-parameters after them as keyword-only arguments with defaults.
+
+    Args:
+        h: Steps ahead.
+        input_size: Past steps the model sees.
+        in_channels: Target columns of a series.
+        outputs: Numbers per cell of the forecast, as the loss asks for.
+        past_covariates: Columns known up to the cutoff.
+        future_covariates: Columns known ahead, calendar features among them.
+        static_numeric: Static numbers per series.
+        static_cardinalities: Number of codes of each static category, 0 (unseen) included.
+    """
+
+    # The card: what it takes and what it is.
+    covariates: ClassVar[tuple[str, ...]] = ()  # of "past", "future", "static"
+    missing: ClassVar[Literal["filled", "mask"]] = "filled"  # carried forward inside the window, or read from the mask
+    irregular: ClassVar[bool] = False
+    samples: ClassVar[bool] = False
+    learns: ClassVar[bool] = True
+    variable_channels: ClassVar[bool] = False
+    tasks: ClassVar[tuple[str, ...]] = ("forecast",)
+    mixes_windows: bool = False  # whether a forecast depends on the batch it is made in
+
+    def __init__(
+        self, h: int, input_size: int, in_channels: int, outputs: int = 1, *,
+        past_covariates: int = 0, future_covariates: int = 0,
+        static_numeric: int = 0, static_cardinalities: tuple[int, ...] = (),
+    ) -> None:
+        super().__init__()
+        self.h, self.input_size, self.in_channels, self.outputs = h, input_size, in_channels, outputs
+        self.past_covariates, self.future_covariates = past_covariates, future_covariates
+        self.static_numeric, self.static_cardinalities = static_numeric, static_cardinalities
+
+    def forward(self, batch: Batch) -> Float[Tensor, "batch h channel output"]:
+        """The forecast of each window."""
+        raise NotImplementedError(f"{type(self).__name__} has no forward.")
+
+    def parameter_groups(self, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
+        """Groups for the optimiser; one group unless a model says otherwise."""
+        return [{"params": list(self.parameters()), "lr": learning_rate, "weight_decay": weight_decay}]
+
+    def after_fit(self, batches: Iterable[Batch]) -> None:
+        """Called once with all training windows in order, after the best weights are back. Results are buffers."""

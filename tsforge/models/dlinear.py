@@ -1,0 +1,75 @@
+"""DLinear: trend and remainder of the look-back, one linear map over time each.
+
+Paper     Zeng et al. (2023), "Are Transformers Effective for Time Series Forecasting?", arXiv:2205.13504.
+Equation  trend = moving average of x (ends repeated),   y = A trend + B (x - trend) + bias
+Shapes    past [batch, lookback, channel] -> [batch, h, channel, output]
+Units     those of the scaled targets, in and out
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tsforge.batch import Batch
+from tsforge.errors import ArgumentError
+from tsforge.models.base import Model
+
+
+class DLinear(Model):
+    """Two linear maps over time; 2 * (input_size + 1) * h * outputs parameters, per channel if `individual`.
+
+    Args:
+        kernel_size: Steps of the moving average, odd.
+        individual: One pair of maps for each channel instead of one for all.
+
+    Raises:
+        ArgumentError: `kernel_size` is even or below 1.
+    """
+
+    def __init__(
+        self, h: int, input_size: int, in_channels: int, outputs: int = 1, *,
+        past_covariates: int = 0, future_covariates: int = 0,
+        static_numeric: int = 0, static_cardinalities: tuple[int, ...] = (),
+        kernel_size: int = 25, individual: bool = False,
+    ) -> None:
+        super().__init__(
+            h, input_size, in_channels, outputs, past_covariates=past_covariates, future_covariates=future_covariates,
+            static_numeric=static_numeric, static_cardinalities=static_cardinalities,
+        )
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            raise ArgumentError(
+                f"kernel_size={kernel_size} cannot centre a moving average: give an odd number of steps, as 25."
+            )
+        self.kernel_size = kernel_size
+        maps = in_channels if individual else 1
+        self.trend, self.remainder = (TimeMaps(maps, input_size, h * outputs) for _ in range(2))
+
+    def forward(self, batch: Batch) -> Float[Tensor, "batch h channel output"]:
+        """The forecast of each window; covariates and statics are not read."""
+        x = batch.past.mT  # [batch, channel, lookback]
+        trend = moving_average(x, self.kernel_size)
+        y = self.trend(trend) + self.remainder(x - trend)  # [batch, channel, h * output]
+        return y.unflatten(-1, (self.h, self.outputs)).transpose(1, 2)
+
+
+class TimeMaps(nn.Module):
+    """A linear map over time for each channel, or one for all; initialised as `nn.Linear`."""
+
+    def __init__(self, maps: int, steps: int, outputs: int) -> None:
+        super().__init__()
+        bound = steps**-0.5
+        self.weight = nn.Parameter(torch.empty(maps, outputs, steps).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(maps, outputs).uniform_(-bound, bound))
+
+    def forward(self, x: Float[Tensor, "batch channel time"]) -> Float[Tensor, "batch channel output"]:
+        if len(self.weight) == 1:
+            return F.linear(x, self.weight[0], self.bias[0])
+        return torch.einsum("bct,cot->bco", x, self.weight) + self.bias
+
+
+def moving_average(x: Float[Tensor, "*any time"], size: int) -> Float[Tensor, "*any time"]:
+    """The mean over `size` steps around each step; the first and the last value go on beyond the ends."""
+    reach = size // 2
+    padded = torch.cat([x[..., :1].expand(*x.shape[:-1], reach), x, x[..., -1:].expand(*x.shape[:-1], reach)], -1)
+    return F.avg_pool1d(padded.flatten(0, -2)[:, None], size, stride=1).view_as(x)

@@ -1,0 +1,1 @@
+"""Training: the recipe, the one LightningModule, checkpoints and artifacts."""
