@@ -52,15 +52,18 @@ class Batch:
         """The same batch in page-locked memory, from which copies to a GPU overlap with work."""
         return self._map(lambda tensor: tensor.pin_memory())
 
-    def part(self, start: int, stop: int) -> "Batch":
-        """The windows from `start` up to `stop`, as views."""
-        whole = "channel_static"  # of the channels, not of the windows
-        parts = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Batch(**{n: p if p is None or n == whole else p[start:stop] for n, p in parts.items()})
+    def split(self, sizes: list[int]) -> "list[Batch]":
+        """Batches of so many windows each, as views."""
+        columns = {}
+        for name, part in self._parts():
+            columns[name] = [part] * len(sizes) if name == "channel_static" else part.split(sizes)
+        return [Batch(**dict(zip(columns, parts, strict=True))) for parts in zip(*columns.values(), strict=True)]
 
     def _map(self, change) -> "Batch":
-        parts = {field.name: getattr(self, field.name) for field in fields(self)}
-        return replace(self, **{name: change(part) for name, part in parts.items() if part is not None})
+        return replace(self, **{name: change(part) for name, part in self._parts()})
+
+    def _parts(self) -> list[tuple[str, Tensor]]:
+        return [(f.name, part) for f in fields(self) if (part := getattr(self, f.name)) is not None]
 
 
 torch.export.register_dataclass(Batch)  # so that a forecaster can be exported with its Batch as input

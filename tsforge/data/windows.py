@@ -57,7 +57,7 @@ class Cutoffs:
         return self.series[index], self.rows[index]
 
 
-AT_ONCE = 4 << 20  # bytes of targets gathered in one call
+AT_ONCE = 2 << 20  # bytes of targets gathered in one call
 
 
 class Windows:
@@ -111,14 +111,13 @@ class Windows:
         )
 
     def batches(self, parts: Sequence[np.ndarray]) -> Iterator[Batch]:
-        """One batch for each array of numbers; several are gathered at once, for a call costs more than a small batch."""
+        """One batch for each array of numbers; several are gathered in one call, whose cost they share."""
         row = 4 * (self.input_size + self.h) * self.prepared.values.shape[1]
         group: list[np.ndarray] = []
         for number, part in enumerate(parts, start=1):
             group.append(part)
             if number == len(parts) or sum(map(len, group)) * row >= AT_ONCE:
-                made, ends = self.gather(np.concatenate(group)), np.cumsum([len(g) for g in group])
-                yield from (made.part(int(end) - len(g), int(end)) for g, end in zip(group, ends, strict=True))
+                yield from self.gather(np.concatenate(group)).split([len(numbers) for numbers in group])
                 group = []
 
     def _rows(self, series: np.ndarray, cutoffs: np.ndarray) -> tuple[Tensor, Tensor | None]:

@@ -1,0 +1,73 @@
+"""What the three fits have in common: sizes, data, and one formula for the loss. Standard library at import.
+
+Source    ETTh1, as in `tsforge/data/etth1.py`; its first 8,640 hours, standardised per channel.
+Paper     Zeng et al. (2023), "Are Transformers Effective for Time Series Forecasting?", arXiv:2205.13504 (DLinear).
+"""
+
+import argparse
+import csv
+import json
+import os
+import time
+from collections.abc import Callable
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+H, INPUT_SIZE, KERNEL_SIZE, ROWS = 96, 96, 25, 8640
+STEPS, WARM_STEPS, BATCH, LEARNING_RATE, SEED = 100, 2, 1024, 1e-3, 0
+PARAMETERS = 2 * (INPUT_SIZE * H + H)
+
+
+def read_etth1() -> tuple[list[str], list[datetime], Any]:
+    """Names of the channels, stamps, and standardised float32 values [time, channel]."""
+    import numpy as np
+
+    folder = Path(os.environ.get("TSFORGE_DATA") or Path(__file__).parents[3] / "shared" / "data")
+    with (folder / "ett" / "ETTh1.csv").open(newline="") as file:
+        header, *rows = csv.reader(file)
+    rows = rows[:ROWS]
+    values = np.array([row[1:] for row in rows], dtype=np.float64)
+    values = (values - values.mean(0)) / values.std(0)
+    return header[1:], [datetime.fromisoformat(row[0]) for row in rows], values.astype(np.float32)
+
+
+def training_loss(values: Any, trend: Any, remainder: Any, bias: Any) -> float:
+    """Mean squared error over all windows and channels of `values` [time, channel].
+
+    `trend` and `remainder` are the two maps [h, lookback]; `bias` [h] is the sum of theirs.
+    """
+    import numpy as np
+
+    total, count, reach = 0.0, 0, KERNEL_SIZE // 2
+    for channel in values.T.astype(np.float64):
+        windows = np.lib.stride_tricks.sliding_window_view(channel, INPUT_SIZE + H)
+        past, future = windows[:, :INPUT_SIZE], windows[:, INPUT_SIZE:]
+        padded = np.pad(past, ((0, 0), (reach, reach)), mode="edge")
+        sums = np.pad(padded.cumsum(axis=1), ((0, 0), (1, 0)))
+        smooth = (sums[:, KERNEL_SIZE:] - sums[:, :-KERNEL_SIZE]) / KERNEL_SIZE
+        forecast = smooth @ trend.T + (past - smooth) @ remainder.T + bias
+        total += float(((forecast - future) ** 2).sum())
+        count += future.size
+    return total / count
+
+
+def measure(library: str, fit: Callable[[int], Any], maps: Callable[[Any], tuple[Any, Any]], *, also: str) -> None:
+    """Prints one line of JSON about a fit of `STEPS` steps, after one of `WARM_STEPS` steps.
+
+    Args:
+        library: Distribution whose version is stated beside those of torch and `also`.
+        fit: Makes a model that trains for so many steps, and returns it with a function that fits it.
+        maps: The trained network's two linear maps, of the trend and of the remainder, and all its parameters.
+        also: A further distribution to state.
+    """
+    import torch
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--threads", type=int, default=1)
+    torch.set_num_threads(parser.parse_args().threads)
+    fit(WARM_STEPS)
+    start = time.perf_counter()
+    fitted = fit(STEPS)
+    print(time.perf_counter() - start, fitted, maps, json, version, library, also)
