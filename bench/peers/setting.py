@@ -20,12 +20,17 @@ STEPS, WARM_STEPS, BATCH, LEARNING_RATE, SEED = 100, 2, 1024, 1e-3, 0
 PARAMETERS = 2 * (INPUT_SIZE * H + H)
 
 
+def find_etth1() -> Path:
+    """The file, below `TSFORGE_DATA` where that is set."""
+    folder = os.environ.get("TSFORGE_DATA") or Path(__file__).resolve().parents[3] / "shared" / "data"
+    return Path(folder).resolve() / "ett" / "ETTh1.csv"
+
+
 def read_etth1() -> tuple[list[str], list[datetime], Any]:
     """Names of the channels, stamps, and standardised float32 values [time, channel]."""
     import numpy as np
 
-    folder = Path(os.environ.get("TSFORGE_DATA") or Path(__file__).parents[3] / "shared" / "data")
-    with (folder / "ett" / "ETTh1.csv").open(newline="") as file:
+    with find_etth1().open(newline="") as file:
         header, *rows = csv.reader(file)
     rows = rows[:ROWS]
     values = np.array([row[1:] for row in rows], dtype=np.float64)
@@ -53,21 +58,36 @@ def training_loss(values: Any, trend: Any, remainder: Any, bias: Any) -> float:
     return total / count
 
 
-def measure(library: str, fit: Callable[[int], Any], maps: Callable[[Any], tuple[Any, Any]], *, also: str) -> None:
-    """Prints one line of JSON about a fit of `STEPS` steps, after one of `WARM_STEPS` steps.
+def measure(
+    distributions: list[str], prepare: Callable[[int], Callable[[], Any]],
+    maps: Callable[[Any], tuple[list[Any], Any, Any]], values: Any,
+) -> None:
+    """Prints one line of JSON about the second of two fits; the first, of `WARM_STEPS` steps, pays for what is lazy.
 
     Args:
-        library: Distribution whose version is stated beside those of torch and `also`.
-        fit: Makes a model that trains for so many steps, and returns it with a function that fits it.
-        maps: The trained network's two linear maps, of the trend and of the remainder, and all its parameters.
-        also: A further distribution to state.
+        distributions: Names in the package index of what is timed, for their versions.
+        prepare: Builds a new model of so many steps; what it returns fits that model and returns it.
+        maps: The trained weights as tensors: all of them, then `(weight, bias)` of the trend's map and the remainder's.
+        values: The training series [time, channel].
     """
     import torch
 
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description="Seconds of a DLinear fit, as one line of JSON.")
     parser.add_argument("--threads", type=int, default=1)
     torch.set_num_threads(parser.parse_args().threads)
-    fit(WARM_STEPS)
+    prepare(WARM_STEPS)()
+    fit = prepare(STEPS)
     start = time.perf_counter()
-    fitted = fit(STEPS)
-    print(time.perf_counter() - start, fitted, maps, json, version, library, also)
+    fitted = fit()
+    seconds = time.perf_counter() - start
+    parameters, trend, remainder = maps(fitted)
+    (trend, trend_bias), (remainder, remainder_bias) = (
+        [part.detach().double().numpy() for part in pair] for pair in (trend, remainder)
+    )
+    print(json.dumps({
+        "seconds": seconds,
+        "parameters": sum(parameter.numel() for parameter in parameters),
+        "loss": training_loss(values, trend, remainder, trend_bias + remainder_bias),
+        "threads": torch.get_num_threads(),
+        "versions": {name: version(name) for name in distributions},
+    }))

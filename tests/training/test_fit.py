@@ -151,7 +151,7 @@ def test_training_stops_after_patience():
 
 @pytest.mark.parametrize(("schedule", "rates"), [
     ("constant", lambda step, per_epoch: 1.0),
-    ("halve", lambda step, per_epoch: 0.5 ** (step // per_epoch)),
+    ("halve", lambda step, per_epoch: 0.5 ** max(step // per_epoch - 1, 0)),
     ("cosine", lambda step, per_epoch: 0.5 * (1 + np.cos(np.pi * step / 60))),
 ])
 def test_the_learning_rate_follows_its_schedule(schedule, rates):

@@ -5,20 +5,25 @@ from typing import Annotated
 
 import typer
 
-from tsforge.cli.options import Debug, Json, Overwrite, Quiet, begin, say, show_json
+from tsforge.cli.options import Debug, Json, Overwrite, Quiet
+from tsforge.cli.output import begin, say, show_json
 from tsforge.cli.predict import check_out, write_table
 
-app = typer.Typer(help="Tables of the datasets.", no_args_is_help=True)
+app = typer.Typer(help="Tables of the datasets.")
 
 
-@app.callback()
-def data() -> None:
+@app.callback(invoke_without_command=True)
+def data(context: typer.Context) -> None:
     """Tables of the datasets."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 @app.command("export")
 def export(
-    source: Annotated[str, typer.Argument(help="A dataset or a file, as in chaos:system=Lorenz,n=4000.")],
+    source: Annotated[
+        str, typer.Argument(metavar="DATA", help="A dataset or a file, as in chaos:system=Lorenz,n=4000.")
+    ],
     out: Annotated[Path, typer.Option("--out", help="A .csv, .parquet or .arrow file.")],
     overwrite: Overwrite = False, json: Json = False, quiet: Quiet = False, debug: Debug = False,
 ) -> None:

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from tsforge.cli.options import Debug, Json, Quiet, begin, show_json, show_table
+from tsforge.cli.options import Debug, Json, Quiet
+from tsforge.cli.output import begin, show_json, show_table
 from tsforge.errors import UnknownNameError, suggest
 
 

@@ -2,15 +2,16 @@
 
 import sys
 import traceback
+from typing import Any
 
 import typer
 
 from tsforge.cli import backtest, data, fit, list_rows, predict, report, show
-from tsforge.cli.options import SEEN
+from tsforge.cli.output import TOLD, complain, end
 from tsforge.errors import TsforgeError
 
 app = typer.Typer(
-    name="tsforge", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+    name="tsforge", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
     help="Forecast many related time series with models of dynamics.",
 )
 app.command("fit")(fit.fit)
@@ -21,40 +22,46 @@ app.command("list")(list_rows.list_rows)
 app.command("show")(show.show)
 app.add_typer(data.app, name="data")
 
+UsageError: Any = typer.BadParameter.__mro__[1]  # of the click that typer brings: which one depends on its version
+
 
 @app.callback(invoke_without_command=True)
-def version(show_version: bool = typer.Option(False, "--version", help="Print the version.")) -> None:
+def version(
+    context: typer.Context, show_version: bool = typer.Option(False, "--version", help="Print the version."),
+) -> None:
     """Forecast many related time series with models of dynamics."""
     if show_version:
         from tsforge._version import __version__
 
         print(__version__)
         raise typer.Exit
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 def main() -> None:
     """Runs the command line and exits."""
+    TOLD.update(debug=False, quiet=False)
     try:
-        app()
+        sys.exit(app(prog_name="tsforge", standalone_mode=False))  # an int where a command ended early, else None
+    except UsageError as error:
+        command = error.ctx.command_path if error.ctx else "tsforge"
+        _fail(f"error: {error.format_message().rstrip('.')}. See {command} --help.", 2)
     except TsforgeError as error:
         _fail(f"error: {error}", 2)
     except KeyboardInterrupt:
-        _fail("interrupted", 130)
-    except BrokenPipeError:
-        sys.stderr.close()  # whoever read the output has left
-        sys.exit(0)
+        sys.exit(130)
     except OSError as error:
-        _fail(
-            f"error: {error.strerror or error}{f' ({error.filename})' if error.filename else ''}. Nothing was half "
-            "written.",
-            1,
-        )
+        where = f" ({error.filename})" if error.filename else ""
+        _fail(f"error: {error.strerror or error}{where}. Nothing was half written.", 1)
     except Exception as error:
         _fail(f"error in tsforge: {type(error).__name__}: {error}. Run again with --debug and report what it shows.", 1)
+    finally:
+        end()
 
 
 def _fail(words: str, code: int) -> None:
-    if SEEN["debug"]:
+    if TOLD["debug"]:
         traceback.print_exc()
-    print(words, file=sys.stderr)
+    complain(words)
     sys.exit(code)

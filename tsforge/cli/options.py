@@ -1,18 +1,12 @@
-"""Options that several commands share, and how results and messages leave the program."""
+"""Options that several commands share."""
 
-import json as json_module
-import logging
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 
 from tsforge.errors import ArgumentError
-
-SEEN = {"debug": False}  # what the command at work was told, for the one place that ends the program
 
 Json = Annotated[bool, typer.Option("--json", help="Print results as JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No notices and no progress.")]
@@ -65,20 +59,7 @@ class Roles:
             roles["static"] = str(self.static)
         if self.calendar is not None:
             roles["calendar"] = [word.strip() for word in self.calendar.split(",") if word.strip()]
-        return {name: value for name, value in roles.items() if value}
-
-
-def begin(*, quiet: bool, debug: bool) -> None:
-    """Sends notices to standard error, unless they are not wanted; remembers whether tracebacks are."""
-    SEEN["debug"] = debug
-    logger = logging.getLogger("tsforge")
-    logger.handlers.clear()
-    if not quiet:
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("note: %(message)s"))
-        logger.addHandler(handler)
-        logger.setLevel(logging.INFO)
-        logger.propagate = False
+        return {name: value for name, value in roles.items() if value not in (None, [])}
 
 
 def numbers(text: str | None, name: str) -> list[float]:
@@ -91,44 +72,3 @@ def numbers(text: str | None, name: str) -> list[float]:
         return [float(part) for part in (text or "").split(",") if part.strip()]
     except ValueError:
         raise ArgumentError(f"{name} {text!r}: wanted numbers with commas between, as in 80,95.") from None
-
-
-def values(pairs: list[str] | None) -> dict[str, Any]:
-    """`["d_model=16"]` -> {"d_model": 16}.
-
-    Raises:
-        ArgumentError: a pair has no `=`.
-    """
-    out = {}
-    for pair in pairs or []:
-        name, equals, text = pair.partition("=")
-        if not equals:
-            raise ArgumentError(f"--set {pair!r}: wanted key=value, as in --set d_model=16.")
-        out[name.strip()] = yaml.safe_load(text)
-    return out
-
-
-def say(text: str) -> None:
-    """Words for the reader, on standard error."""
-    print(text, file=sys.stderr)
-
-
-def show_json(value: Any) -> None:
-    """A result as JSON, on standard output."""
-    print(json_module.dumps(value, default=str, indent=1))
-
-
-def show_table(rows: list[dict[str, Any]], title: str | None = None) -> None:
-    """A result as a table, on standard output."""
-    from rich.console import Console
-    from rich.table import Table
-
-    if not rows:
-        return
-    table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
-    for name in rows[0]:
-        table.add_column(name, justify="right" if isinstance(rows[0][name], int | float) else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(f"{v:.4g}" if isinstance(v, float) else "" if v is None else str(v) for v in row.values()))
-    console = Console()
-    console.print(table) if console.is_terminal else Console(width=160).print(table)

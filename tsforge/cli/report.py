@@ -5,13 +5,15 @@ from typing import Annotated
 
 import typer
 
-from tsforge.cli.options import Debug, Json, Quiet, begin, say, show_json
+from tsforge.cli.options import Debug, Json, Quiet
+from tsforge.cli.output import begin, say, show_json
+from tsforge.errors import ArgumentError
 
 
 def report(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     out: Annotated[
-        Path | None, typer.Option("--out", help="The file; report.html in the run folder unless told.")
+        Path | None, typer.Option("--out", help="A .html file; report.html in the run folder unless told.")
     ] = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -19,6 +21,8 @@ def report(
 ) -> None:
     """Write what was run, how it learned, and its forecasts against the truth as one HTML file."""
     begin(quiet=quiet, debug=debug)
+    if out is not None and out.suffix != ".html":  # a report that is there is replaced, and nothing else may be
+        raise ArgumentError(f"--out {out}: wanted a name that ends in .html.")
     from tsforge.estimators.reporting import report_run
 
     place = report_run(run, out or run / "report.html")

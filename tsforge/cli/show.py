@@ -1,15 +1,18 @@
 """`tsforge show`: a run, or one row of a catalog with its arguments."""
 
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from tsforge.cli.list_rows import catalogs
-from tsforge.cli.options import Debug, Json, Quiet, begin, show_json
+from tsforge.cli.options import Debug, Json, Quiet
+from tsforge.cli.output import begin, put, show_json
 from tsforge.errors import UnknownNameError, suggest
 
 KINDS = {"model": "models", "local": "local", "dataset": "datasets", "loss": "losses", "metric": "metrics"}
+REQUIRED = "required"
 
 
 def show(
@@ -47,7 +50,7 @@ def _show_run(path: Path, json: bool) -> None:
     if json:
         show_json(record.model_dump(mode="json", exclude={"ids", "trained_until"}))
         return
-    last = record.history[-1] if record.history else {}
+    best = next((row for row in record.history if row["step"] == record.best_step), {})
     lines: dict[str, Any] = {
         "model": record.name,
         "series": len(record.ids),
@@ -55,31 +58,53 @@ def _show_run(path: Path, json: bool) -> None:
         "freq": record.roles["freq"],
         "h": record.arguments["h"],
         "input_size": record.input_size,
-        "steps": record.steps,
+        "steps": record.steps or None,
         "best step": record.best_step,
-        "validation loss": last.get("val_loss"),
+        "validation loss": best.get("val_loss"),
         "written by": f"tsforge {record.tsforge}",
     }
-    for name, value in lines.items():
-        if value is not None:
-            print(f"{name:16} {value}")
+    put(_lines({name: value for name, value in lines.items() if value is not None}))
     for row in record.test or []:
-        print(f"test {row['model']} {row['metric']:8} {row['value']:.4f}")
+        value = "nothing to score" if row["value"] is None else f"{row['value']:.4f}"
+        put(f"{f'test {row["metric"]}':17} {row['model']} {value}\n")
 
 
 def _show_row(place: str, row: dict[str, str], json: bool) -> None:
-    details = dict(row)
+    arguments, training, documentation = _arguments(place, row["name"])
+    if json:
+        show_json({**row, "arguments": arguments, "training": training, "documentation": documentation})
+        return
+    put(_lines({name: value for name, value in row.items() if value}))
+    for title, part in (("Arguments", arguments), ("Training arguments", training)):
+        if part:
+            put(f"\n{title}\n{_lines(part, indent='  ')}")
+    if documentation:
+        put(f"\n{documentation}\n")
+
+
+def _arguments(place: str, name: str) -> tuple[dict[str, Any], dict[str, Any], str]:
+    """A row's own arguments and the training arguments, with their defaults, and what its class says of itself."""
+    if place == "metrics":
+        return {}, {}, ""
     if place in ("models", "local"):
         from tsforge.estimators.estimator import estimator
 
-        made = estimator(row["name"])
-        details["arguments"] = {n: p for n, p in made(h=1).get_params().items() if n != "h"}  # type: ignore[assignment]
-        details["documentation"] = made.__doc__ or ""
-    if json:
-        show_json(details)
-        return
-    for name, value in details.items():
-        if name == "documentation":
-            print(f"\n{value}")
-        elif value:
-            print(f"{name:12} {value}")
+        made, training = estimator(name), estimator(name).training_names()
+    else:
+        from tsforge.data import DATASETS
+        from tsforge.losses import LOSSES
+
+        made, training = (DATASETS if place == "datasets" else LOSSES)[name], ()
+    from inspect import getdoc
+
+    given = {
+        argument: REQUIRED if parameter.default is Parameter.empty else parameter.default
+        for argument, parameter in signature(made).parameters.items()
+    }
+    own = {argument: value for argument, value in given.items() if argument not in training}
+    return own, {argument: given[argument] for argument in training}, getdoc(made) or ""
+
+
+def _lines(values: dict[str, Any], indent: str = "") -> str:
+    width = max((len(name) for name in values), default=0)
+    return "".join(f"{indent}{name:{width}}  {value}\n" for name, value in values.items())

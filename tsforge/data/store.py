@@ -108,7 +108,8 @@ def build_store(frame: Frame, *, ahead: int = 0, known: pl.DataFrame | None = No
 
     store = Store(
         schema, frame.grid, ids, table["ds"].gather(begins[:-1]), offsets, ahead,
-        _placed(table, schema.targets, rows, int(offsets[-1])), placed(schema.past), placed(schema.future), None,
+        _placed(table, frame.targets, rows, int(offsets[-1])), placed(schema.placed(schema.past)),
+        placed(schema.placed(schema.future)), None,
         frame.static,
     )
     if irregular:
@@ -147,7 +148,7 @@ def _with_calendar(store: Store, stamps: pl.Series | None) -> Store:
 
 def _fill_ahead(store: Store, known: pl.DataFrame | None) -> None:
     """Writes the covariates known ahead into the rows after each series."""
-    names, future = store.schema.future, store.future
+    names, future = store.schema.placed(store.schema.future), store.future
     assert future is not None
     if known is None:
         raise FrameError(
@@ -186,4 +187,4 @@ def _rows_ahead(store: Store, known: pl.DataFrame) -> tuple[np.ndarray, np.ndarr
             f"future=: series {twice[0, 'unique_id']!r} has the time {twice[0, 'ds']} more than once "
             f"({len(twice)} such rows). Keep one row for each series and time."
         )
-    return found["row"].to_numpy(), found.select(store.schema.future).cast(pl.Float64).to_numpy()
+    return found["row"].to_numpy(), found.select(store.schema.placed(store.schema.future)).cast(pl.Float64).to_numpy()

@@ -163,12 +163,15 @@ def forecast_frame(
     windows, h, channels = next(iter(columns.values())).shape
     per_window = np.repeat(np.arange(windows), channels * h)
     stamps, rows, there = store.horizon(series, cutoffs, h)
-    keys = {"unique_id": store.ids.gather(series[per_window])}
     step = np.tile(np.arange(h), windows * channels)
+    channel = np.tile(np.repeat(np.arange(channels), h), windows)
+    names = store.schema.targets
+    keys = {"unique_id": store.ids.gather(series[per_window])}
+    if store.schema.channels_from:  # the channels are series, and go back to rows of their own
+        keys["unique_id"] = pl.Series("unique_id", store.schema.channel_ids).gather(channel // len(names))
     keys["ds"] = stamps if channels == 1 else stamps.gather(per_window * h + step)
-    if channels > 1:
-        names = pl.Series("target", store.schema.targets)
-        keys["target"] = names.gather(np.tile(np.repeat(np.arange(channels), h), windows))
+    if len(names) > 1:
+        keys["target"] = pl.Series("target", names).gather(channel % len(names))
     if with_cutoff:
         keys["cutoff"] = store.stamps(series, cutoffs).gather(per_window)
     out = {name: _column(values) for name, values in columns.items()}

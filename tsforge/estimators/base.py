@@ -20,7 +20,8 @@ from tsforge.evaluation.metrics import mse
 from tsforge.frame.canonical import to_polars
 from tsforge.frame.check import read_times
 from tsforge.frame.frame import Frame, as_frame
-from tsforge.frame.schema import require
+from tsforge.frame.schema import list_names, require
+from tsforge.frame.wide import widened
 
 
 @dataclass(frozen=True)
@@ -208,14 +209,17 @@ class Estimator(BaseEstimator):
             else pl.col(schema.id_col).cast(self._fitted().preparation.ids.dtype)
         )
         times = read_times(table[schema.time_col], schema.time_col)
-        return table.select(
+        known = table.select(
             ids.alias("unique_id"), times.alias("ds"), *(pl.col(c).cast(pl.Float64) for c in schema.future)
         )
+        return widened(known, schema.future, schema.channel_ids) if schema.channels_from else known
 
     def _read(self, X: Any) -> Frame:
         """The frame to forecast from, with the roles of the one that was fitted."""
         schema = self._fitted().schema
         frame = as_frame(X, schema)
+        if schema.channel_ids != frame.schema.channel_ids:
+            _refuse_other_channels(schema.channel_ids, frame.schema.channel_ids)
         for role in ("targets", "past", "future", "static", "calendar"):
             wanted, given = getattr(schema, role), getattr(frame.schema, role)
             if wanted != given:
@@ -225,6 +229,14 @@ class Estimator(BaseEstimator):
                 f"freq: the model was fitted on steps of {schema.freq}, this frame has steps of {frame.schema.freq}."
             )
         return frame
+
+
+def _refuse_other_channels(wanted: tuple[Any, ...], given: tuple[Any, ...]) -> None:
+    absent, new = [c for c in wanted if c not in given], [c for c in given if c not in wanted]
+    raise FrameError(
+        f"channels_from='unique_id': the model was fitted on {len(wanted)} series as channels. Missing here: "
+        f"{list_names(absent)}; not there then: {list_names(new)}. Give the same series, or fit anew."
+    )
 
 
 def check_h(h: Any) -> int:

@@ -149,8 +149,7 @@ def _arrays(fitted: Fitted) -> dict[str, np.ndarray]:
 
 def _fitted(record: RunRecord, arrays: Mapping[str, np.ndarray], table: pl.DataFrame) -> Fitted:
     schema = Schema.from_dict(record.roles)
-    canonical = {"id_col": "unique_id", "time_col": "ds", "static": schema.static or None}
-    frame = as_frame(table, Schema.from_dict(record.roles | {"id_col": "unique_id", "time_col": "ds"}), **canonical)
+    frame = as_frame(table, schema.as_placed())
     time_dtype = {"Datetime": pl.Datetime("us"), "Date": pl.Date(), "String": pl.String()}.get(
         record.time_dtype, pl.Int64()
     )

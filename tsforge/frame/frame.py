@@ -25,9 +25,13 @@ from tsforge.frame.check import check_keys, check_observed, read_values, steps_i
 from tsforge.frame.grid import MONTHS, Grid, grid_of, infer_freq, season_of
 from tsforge.frame.schema import Encoding, Schema, as_names, choose_roles, find_time, list_names
 from tsforge.frame.split import Split
+from tsforge.frame.wide import as_channels
 
 log = logging.getLogger("tsforge")
-STATED = ("targets", "past", "future", "calendar", "encoding", "freq", "grid", "season", "id_col", "time_col")
+STATED = (
+    "targets", "past", "future", "calendar", "encoding", "channels_from", "freq", "grid", "season", "id_col",
+    "time_col",
+)
 
 
 @dataclass(frozen=True, init=False)
@@ -46,6 +50,7 @@ class Frame:
         grid: Unit of time of an irregular frame.
         calendar: Features of the stamps: minute, hour, dayofweek, day, dayofyear, week, month, quarter.
         encoding: "linear" (one number in [-0.5, 0.5]), "onehot" or "cyclic" (sine and cosine).
+        channels_from: "unique_id" makes all series the channels of one: they are forecast together.
         season: Steps of one season; None follows freq.
         resample: Brings an irregular table onto this grid, `how` telling what a step with several rows becomes.
         how: "last", "mean" or "sum".
@@ -68,7 +73,8 @@ class Frame:
         self, df: Any, *, targets: str | Sequence[str] | None = None, past: str | Sequence[str] = (),
         future: str | Sequence[str] = (), static: Any = None, id_col: str | None = None, time_col: str | None = None,
         freq: str | None = None, grid: str | None = None, calendar: str | Sequence[str] = (),
-        encoding: Encoding = "linear", season: int | None = None, resample: str | None = None, how: How = "last",
+        encoding: Encoding = "linear", channels_from: str | None = None, season: int | None = None,
+        resample: str | None = None, how: How = "last",
     ) -> None:
         table, kind = to_polars(df)
         if len(table) == 0:
@@ -89,6 +95,8 @@ class Frame:
             notices.append(f"Resampled to {resample}, {how} of each step.")
         check_keys(table)
         check_observed(table, schema.targets)
+        if channels_from is not None:
+            table, schema = as_channels(table, schema, channels_from)
         made, steps, said = _grid(table, freq, grid)
         season = _whole_season(season_of(made.every) if season is None else season)
         schema = replace(schema, freq="irregular" if steps is None else made.every, season=season)
@@ -110,7 +118,8 @@ class Frame:
 
     @property
     def targets(self) -> tuple[str, ...]:
-        return self.schema.targets
+        """The target columns of `table`, which are the channels of a model."""
+        return self.schema.placed(self.schema.targets)
 
     @property
     def freq(self) -> str:
@@ -156,6 +165,17 @@ class Frame:
     def with_split(self, split: Split | None) -> "Frame":
         """The same frame with a published split."""
         return self._with(split=split)
+
+    def observations(self) -> pl.DataFrame:
+        """`unique_id`, `ds` and the targets, one row per series and step, also where series are channels."""
+        table, names = self.table.select("unique_id", "ds", *self.targets), self.schema.targets
+        if self.schema.channels_from is None:
+            return table
+        apart = [
+            table.select(pl.lit(key).alias("unique_id"), "ds", *(pl.col(f"{key}/{name}").alias(name) for name in names))
+            for key in self.schema.channel_ids
+        ]
+        return pl.concat(apart)
 
     def last_steps(self, count: int) -> "Frame":
         """The last `count` steps of each series."""

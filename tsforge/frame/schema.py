@@ -30,6 +30,8 @@ class Schema:
         season: Steps of one season.
         id_col: The user's name of `unique_id`; None where the table has one series and no such column.
         time_col: The user's name of `ds`.
+        channels_from: "unique_id" where the series are the channels of one; None where each is a series of its own.
+        channel_ids: Those series, sorted.
     """
 
     targets: tuple[str, ...]
@@ -43,6 +45,8 @@ class Schema:
     season: int | None = None
     id_col: str | None = "unique_id"
     time_col: str = "ds"
+    channels_from: str | None = None
+    channel_ids: tuple[Any, ...] = ()
 
     @property
     def irregular(self) -> bool:
@@ -52,6 +56,15 @@ class Schema:
     def columns(self) -> tuple[str, ...]:
         """The columns that change in time."""
         return (*self.targets, *self.past, *self.future)
+
+    def placed(self, names: Sequence[str]) -> tuple[str, ...]:
+        """What columns with these names are called in the table of a frame: `"station/y"` where series are channels."""
+        return tuple(f"{key}/{name}" for key in self.channel_ids for name in names) if self.channels_from else (*names,)
+
+    def as_placed(self) -> "Schema":
+        """The roles as they stand in the table of a frame, under `unique_id` and `ds`."""
+        roles = {role: self.placed(getattr(self, role)) for role in ("targets", "past", "future")}
+        return replace(self, **roles, channels_from=None, channel_ids=(), id_col="unique_id", time_col="ds")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""

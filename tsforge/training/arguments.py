@@ -20,7 +20,7 @@ class TrainArguments:
         optimizer: "adam", "adamw" or "sgd".
         learning_rate: At the first step.
         weight_decay: As the optimiser reads it.
-        schedule: "constant", "cosine" (to 0 at the last step) or "halve" (at each epoch).
+        schedule: "constant", "cosine" (to 0 at the last step) or "halve" (after each epoch but the first).
         gradient_clip: Largest norm of the gradient; None does not clip.
         batch_size: Windows in a step, over all devices together.
         drop_last: Leaves out the last, smaller batch of an epoch in training; evaluation never does.

@@ -100,7 +100,7 @@ class ForecastModule(lightning.LightningModule):
 
     def _factor(self, step: int) -> float:
         if self.arguments.schedule == "halve":
-            return 0.5 ** (step // self.per_epoch)
+            return 0.5 ** max(step // self.per_epoch - 1, 0)  # published scripts: the second epoch still at full rate
         return 0.5 * (1 + cos(pi * min(step / self.total, 1.0)))
 
     def on_train_start(self) -> None:

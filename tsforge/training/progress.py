@@ -27,66 +27,78 @@ def watching(arguments: TrainArguments, windows: int, verbose: bool) -> Iterator
 
 
 class _Bar:
+    """One line that stays within 80 columns."""
+
     def __init__(self, total: int) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, Progress, TextColumn
 
-        self.progress = Progress(
-            TextColumn("fit"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]:.1f} steps/s"),
-            TimeRemainingColumn(),
-            TextColumn("loss {task.fields[loss]}  val {task.fields[val]}"),
-            console=Console(stderr=True),
-        )
-        self.task = self.progress.add_task("fit", total=total, loss="-", val="-", rate=0.0)
-        self.clock = _Clock()
+        self.pace = _Pace(total)
+        words = TextColumn("{task.fields[words]}", table_column=_unbroken())
+        self.progress = Progress(BarColumn(bar_width=None), words, console=Console(stderr=True), expand=True)
+        self.task = self.progress.add_task("fit", total=total, words=f"0/{total}")
+        self.loss = self.val = ""
         self.progress.start()
 
     def step(self, step: int, loss: Any) -> None:
-        if self.clock.due(0.2):
-            self.progress.update(self.task, completed=step, loss=f"{float(loss):.4g}", rate=self.clock.rate(step))
+        self.pace.at(step)
+        if self.pace.due(0.2):
+            self.loss = f"  loss {float(loss):.3g}"
+            self._show()
 
     def validation(self, row: dict[str, Any]) -> None:
-        val = row["val_loss"]
-        self.progress.update(self.task, completed=row["step"], val="-" if val is None else f"{val:.4g}")
+        self.pace.at(row["step"])
+        self.loss = f"  loss {row['loss']:.3g}"
+        self.val = "" if row["val_loss"] is None else f"  val {row['val_loss']:.3g}"
+        self._show()
+
+    def _show(self) -> None:
+        self.progress.update(self.task, completed=self.pace.step, words=f"{self.pace.words()}{self.loss}{self.val}")
 
     def close(self) -> None:
         self.progress.stop()
 
 
 class _Lines:
+    """A line every half minute, and at validations that lie some seconds apart; always one for the last validation."""
+
     def __init__(self, total: int) -> None:
-        self.total, self.clock = total, _Clock()
+        self.pace = _Pace(total)
+        self.last = ""
 
     def step(self, step: int, loss: Any) -> None:
-        self.clock.first = self.clock.first or step - 1
-        if self.clock.due(30.0):
-            self._line(step, float(loss), None)
+        self.pace.at(step)
+        if self.pace.due(30.0):
+            self._print(f"{self.pace.words()}  loss {float(loss):.4g}")
 
     def validation(self, row: dict[str, Any]) -> None:
-        if self.clock.due(2.0) or row["step"] == self.total:
-            self._line(row["step"], row["loss"], row["val_loss"])
+        self.pace.at(row["step"])
+        val = "" if row["val_loss"] is None else f"  val {row['val_loss']:.4g}"
+        self.last = f"{self.pace.words()}  loss {row['loss']:.4g}{val}"
+        if self.pace.due(2.0):
+            self._print(self.last)
+            self.last = ""
 
-    def _line(self, step: int, loss: float, val: float | None) -> None:
-        rate = self.clock.rate(step)
-        left = f"{(self.total - step) / rate:.0f} s left" if rate else ""
-        val_words = "" if val is None else f"  val {val:.4g}"
-        print(
-            f"step {step}/{self.total}  loss {loss:.4g}{val_words}  {rate:.1f} steps/s  {left}",
-            file=sys.stderr,
-            flush=True,
-        )
+    def _print(self, line: str) -> None:
+        print(f"step {line}", file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        pass
+        if self.last:
+            self._print(self.last)
 
 
-class _Clock:
-    def __init__(self) -> None:
+class _Pace:
+    """Where a training stands, how fast it goes and how long it will take; a resumed one counts its own steps only."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.step = total, 0
         self.began = self.told = time.monotonic()
-        self.first = 0  # steps done before this process began
+        self.first: int | None = None  # steps done before this process began
+
+    def at(self, step: int) -> None:
+        self.step = step
+        if self.first is None:
+            self.first = step - 1
 
     def due(self, seconds: float) -> bool:
         now = time.monotonic()
@@ -95,5 +107,16 @@ class _Clock:
         self.told = now
         return True
 
-    def rate(self, step: int) -> float:
-        return (step - self.first) / max(time.monotonic() - self.began, 1e-9)
+    def words(self) -> str:
+        """`120/1000  45.1 steps/s  0:19 left`."""
+        rate = (self.step - (self.first or 0)) / max(time.monotonic() - self.began, 1e-9)
+        minutes, seconds = divmod(round((self.total - self.step) / rate) if rate else 0, 60)
+        hours, minutes = divmod(minutes, 60)
+        left = f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+        return f"{self.step}/{self.total}  {rate:.1f} steps/s  {left} left"
+
+
+def _unbroken() -> Any:
+    from rich.table import Column
+
+    return Column(no_wrap=True)

@@ -1,14 +1,25 @@
 """Recipe: one YAML is one whole run. pydantic reads it at the edge and lives here alone."""
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictFloat,
+    StrictInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from tsforge.errors import DataNotFoundError, RecipeError, suggest
-from tsforge.training.arguments import TRAINING
+from tsforge.training.overrides import overridden, read_yaml
+
+Count = Annotated[StrictInt, Field(ge=1)]
 
 
 class Part(BaseModel):
@@ -23,18 +34,32 @@ class SplitPart(Part):
     Args:
         protocol: "published" takes the split that the dataset states.
         val: Last steps (int) or share (float) of the training part held back; None follows the training arguments.
-        test: Last steps of each series kept for the test.
+        test: Last steps of each series kept for the test; excludes `protocol` and `cutoff`.
         cutoff: The last time that may be trained on; what follows is the test part.
         windows: Test windows: "all", or this many.
         step: Steps between the cutoffs of test windows; None is 1 for all windows, else h.
     """
 
     protocol: Literal["published"] | None = None
-    val: int | float | None = None
-    test: int | None = Field(default=None, ge=1)
-    cutoff: Any = None
-    windows: Literal["all"] | int = "all"
-    step: int | None = Field(default=None, ge=1)
+    val: StrictInt | StrictFloat | None = None
+    test: Count | None = None
+    cutoff: StrictInt | str | None = None
+    windows: Literal["all"] | Count = "all"
+    step: Count | None = None
+
+    @field_validator("cutoff", mode="before")
+    @classmethod
+    def _as_text(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, date) else value  # YAML reads 2020-01-01 as a date
+
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> "SplitPart":
+        tests = [name for name in ("protocol", "test", "cutoff") if getattr(self, name) is not None]
+        if len(tests) > 1:
+            raise ValueError(f"{' and '.join(tests)} each state the test part: keep one of them")
+        if self.protocol is not None and self.val is not None:
+            raise ValueError("the published split states val already: leave val out")
+        return self
 
     @property
     def tests(self) -> bool:
@@ -96,7 +121,7 @@ def read_recipe(source: str | Path | Mapping[str, Any], overrides: Sequence[str]
     """
     given = _load_yaml(Path(source)) if isinstance(source, str | Path) else dict(source)
     for override in overrides:
-        given = _overridden(given, override)
+        given = overridden(given, override)
     try:
         return Recipe.model_validate(given)
     except ValidationError as error:
@@ -107,63 +132,50 @@ def _load_yaml(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise DataNotFoundError(f"There is no recipe at {path}.")
     try:
-        given = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} is no YAML: {error}") from None
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path}: this is no text in UTF-8 ({error.reason} at byte {error.start}).") from None
+    given = read_yaml(text, str(path))
     if not isinstance(given, dict):
         raise RecipeError(f"{path} holds no recipe: wanted keys such as frame, model and train.")
     return given
 
 
-def _overridden(given: dict[str, Any], override: str) -> dict[str, Any]:
-    """`train.max_steps=10`; a bare key is of `model` or `train`, whichever knows it."""
-    name, equals, text = override.partition("=")
-    if not equals:
-        raise RecipeError(f"--set {override!r}: wanted key=value, as in --set train.max_steps=10.")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        value = text
-    path = name.strip().split(".")
-    if len(path) == 1:
-        path = ["train" if path[0] in TRAINING else "model", path[0]]
-    changed = dict(given)
-    place = changed
-    for step in path[:-1]:
-        inner = place.get(step)
-        place[step] = dict(inner) if isinstance(inner, Mapping) else {}
-        place = place[step]
-    place[path[-1]] = number(value)
-    return changed
-
-
-def number(value: Any) -> Any:
-    """`1e-4` is a float: YAML 1.1 reads it as text for want of a dot."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
-
-
 def _in_words(error: ValidationError, source: Any) -> str:
     where = f"{source}: " if isinstance(source, str | Path) else ""
-    words = []
+    words: dict[str, str] = {}  # a value that may be of several kinds has a fault for each of them
     for fault in error.errors():
-        place = ".".join(str(step) for step in fault["loc"])
+        path = _path(fault["loc"])
+        place, wanted = ".".join(path), fault["msg"].removeprefix("Input should be ")
         if fault["type"] == "extra_forbidden":
-            parent: Any = Recipe
-            for step in fault["loc"][:-1]:
-                parent = parent.model_fields[step].annotation
-            known = list(parent.model_fields)
-            hint = suggest(str(fault["loc"][-1]), known) or f" The keys are: {', '.join(known)}."
-            words.append(f"there is no key {place!r}.{hint}")
+            words[place] = f"there is no key {place!r}.{_nearest(path)}"
         elif fault["type"] == "missing":
-            words.append(f"the key {place!r} is missing.")
+            words[place] = f"the key {place!r} is missing."
+        elif fault["type"] == "value_error":
+            words[place] = f"{place}: {wanted.removeprefix('Value error, ')}."
+        elif place in words:
+            words[place] = f"{words[place].removesuffix('.')}, or {wanted}."
         else:
-            words.append(f"{place} = {fault['input']!r}: {fault['msg'].removeprefix('Value error, ')}.")
-    return where + " ".join(words)
+            words[place] = f"{place} = {fault['input']!r}: wanted {wanted}."
+    return where + " ".join(words.values())
+
+
+def _path(steps: Sequence[Any]) -> list[str]:
+    """The keys that lead to a fault, without the kinds that pydantic tried there."""
+    part: Any = Recipe
+    for depth, step in enumerate(steps):
+        fields = getattr(part, "model_fields", None)
+        if fields is None:
+            return [str(key) for key in steps[:depth]]
+        part = fields[step].annotation if step in fields else None
+    return [str(key) for key in steps]
+
+
+def _nearest(path: list[str]) -> str:
+    part: Any = Recipe
+    for step in path[:-1]:
+        part = part.model_fields[step].annotation
+    return suggest(path[-1], part.model_fields) or f" The keys are: {', '.join(part.model_fields)}."
 
 
 class RunRecord(Part):

@@ -1,0 +1,29 @@
+"""DLinear of tsforge on ETTh1: one series of seven channels, a window holds all of them.
+
+    .venv/bin/python bench/peers/fit_tsforge.py [--threads 1]
+"""
+
+import polars as pl
+from setting import BATCH, INPUT_SIZE, KERNEL_SIZE, LEARNING_RATE, SEED, H, measure, read_etth1
+
+import tsforge
+
+names, stamps, values = read_etth1()
+table = pl.DataFrame(values, schema=names).with_columns(ds=pl.Series(stamps))
+
+
+def prepare(steps):
+    model = tsforge.DLinear(
+        h=H, input_size=INPUT_SIZE, kernel_size=KERNEL_SIZE, max_steps=steps, batch_size=BATCH, drop_last=True,
+        learning_rate=LEARNING_RATE, loss="mse", scaler=None, val_size=0, accelerator="cpu", seed=SEED,
+    )
+    return lambda: model.fit(table)
+
+
+def maps(model):
+    network = model.fitted_.predictor
+    pairs = [(part.weight[0], part.bias[0]) for part in (network.trend, network.remainder)]
+    return list(network.parameters()), *pairs
+
+
+measure(["tsforge", "torch", "lightning"], prepare, maps, values)

@@ -1,0 +1,95 @@
+"""YAML as recipes are written in it, and `key=value` overrides of a recipe."""
+
+import re
+from collections.abc import Mapping
+from inspect import signature
+from typing import Any
+
+import yaml
+
+from tsforge.errors import RecipeError
+from tsforge.local import LOCAL
+from tsforge.models import MODELS
+from tsforge.training.arguments import TRAINING
+
+EXPONENT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$")
+
+
+class _Yaml(yaml.SafeLoader):
+    """Reads `1e-4` as a number, which YAML 1.1 takes for text, and refuses a key that stands twice."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen and isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} stands twice", key.start_mark)
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
+_Yaml.add_implicit_resolver("tag:yaml.org,2002:float", EXPONENT, list("-+.0123456789"))
+
+
+def read_yaml(text: str, where: str) -> Any:
+    """The values in a YAML text.
+
+    Raises:
+        RecipeError: it is no YAML; names `where` it stands and the line.
+    """
+    try:
+        loader = _Yaml(text)
+        try:
+            return loader.get_single_data()
+        finally:
+            loader.dispose()
+    except yaml.MarkedYAMLError as error:
+        line = "" if error.problem_mark is None else f", line {error.problem_mark.line + 1}"
+        raise RecipeError(f"{where}{line}: this is no YAML ({error.problem or error.context}).") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise RecipeError(f"{where}: this is no YAML ({' '.join(str(error).split())}).") from None
+
+
+def read_override(pair: str) -> tuple[list[str], Any]:
+    """`"train.max_steps=10"` -> (["train", "max_steps"], 10).
+
+    Raises:
+        RecipeError: it is no `key=value`, or the value is no YAML.
+    """
+    name, equals, text = pair.partition("=")
+    path = name.strip().split(".")
+    if not equals or not all(path):
+        raise RecipeError(f"--set {pair!r}: wanted key=value, as in --set train.max_steps=10.")
+    return path, read_yaml(text, f"--set {pair!r}")
+
+
+def overridden(given: Mapping[str, Any], pair: str) -> dict[str, Any]:
+    """The recipe with one key changed; a bare key is of `model` or of `train`.
+
+    Raises:
+        RecipeError: the override cannot be read, or its bare key may mean either part.
+    """
+    path, value = read_override(pair)
+    if len(path) == 1:
+        path = [_part_of(path[0], given.get("model")), *path]
+    changed = place = dict(given)
+    for step in path[:-1]:
+        inner = place.get(step)
+        place[step] = dict(inner) if isinstance(inner, Mapping) else {}
+        place = place[step]
+    place[path[-1]] = value
+    return changed
+
+
+def _part_of(name: str, model: Any) -> str:
+    if name not in TRAINING:
+        return "model"
+    stated = model if isinstance(model, Mapping) else {}
+    if name in stated or name in _own_arguments(stated.get("name")):
+        raise RecipeError(f"--set {name}: this may mean model.{name} or train.{name}; write the one you mean.")
+    return "train"
+
+
+def _own_arguments(name: Any) -> tuple[str, ...]:
+    """What the constructor of a row takes; nothing where there is no such row, which is found out later."""
+    catalog = next((rows for rows in (MODELS, LOCAL) if isinstance(name, str) and name in rows), None)
+    return () if catalog is None else tuple(signature(catalog[name]).parameters)
