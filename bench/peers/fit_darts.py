@@ -8,8 +8,8 @@ import warnings
 
 import pandas as pd
 import torch
-from darts import TimeSeries
-from darts.models import DLinearModel
+from darts import TimeSeries  # pyright: ignore[reportMissingImports]
+from darts.models import DLinearModel  # pyright: ignore[reportMissingImports]
 from setting import BATCH, INPUT_SIZE, KERNEL_SIZE, LEARNING_RATE, SEED, H, measure, read_etth1
 
 logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
@@ -33,8 +33,8 @@ def prepare(steps):
 
 def maps(model):
     network = model.model
-    pairs = [(part.weight, part.bias) for part in (network.linear_trend, network.linear_seasonal)]
-    return [p for p in network.parameters() if p.requires_grad], *pairs
+    trend, remainder = ((part.weight, part.bias) for part in (network.linear_trend, network.linear_seasonal))
+    return [p for p in network.parameters() if p.requires_grad], trend, remainder
 
 
 measure(["darts", "torch", "pytorch-lightning"], prepare, maps, values)

@@ -7,9 +7,9 @@ import logging
 import warnings
 
 import pandas as pd
-from neuralforecast import NeuralForecast
-from neuralforecast.losses.pytorch import MSE
-from neuralforecast.models import DLinear
+from neuralforecast import NeuralForecast  # pyright: ignore[reportMissingImports]
+from neuralforecast.losses.pytorch import MSE  # pyright: ignore[reportMissingImports]
+from neuralforecast.models import DLinear  # pyright: ignore[reportMissingImports]
 from setting import BATCH, INPUT_SIZE, KERNEL_SIZE, LEARNING_RATE, SEED, H, measure, read_etth1
 
 logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
@@ -39,8 +39,8 @@ def prepare(steps):
 
 
 def maps(model):
-    pairs = [(part.weight, part.bias) for part in (model.linear_trend, model.linear_season)]
-    return [p for p in model.parameters() if p.requires_grad], *pairs
+    trend, remainder = ((part.weight, part.bias) for part in (model.linear_trend, model.linear_season))
+    return [p for p in model.parameters() if p.requires_grad], trend, remainder
 
 
 measure(["neuralforecast", "torch", "pytorch-lightning"], prepare, maps, values)

@@ -22,8 +22,8 @@ def prepare(steps):
 
 def maps(model):
     network = model.fitted_.predictor
-    pairs = [(part.weight[0], part.bias[0]) for part in (network.trend, network.remainder)]
-    return list(network.parameters()), *pairs
+    trend, remainder = ((part.weight[0], part.bias[0]) for part in (network.trend, network.remainder))
+    return list(network.parameters()), trend, remainder  # fit has frozen them, so none is asked whether it is trained
 
 
 measure(["tsforge", "torch", "lightning"], prepare, maps, values)

@@ -19,18 +19,13 @@ from tsforge.cli.options import (
     Quiet,
     Roles,
     Season,
-    Set,
     Static,
     Target,
     TimeCol,
-    begin,
     numbers,
-    say,
-    show_json,
-    show_table,
-    values,
 )
-from tsforge.errors import ArgumentError
+from tsforge.cli.output import begin, say, show_json, show_table
+from tsforge.errors import ArgumentError, UnknownNameError, suggest
 
 
 def backtest(
@@ -44,7 +39,10 @@ def backtest(
     metric: Annotated[list[str] | None, typer.Option("--metric", help="Name of a metric; may be repeated.")] = None,
     level: Level = None,
     input_size: Annotated[int | None, typer.Option("--input-size", help="Past steps neural models see.")] = None,
-    set_: Set = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="key=value for all models that have it; timesnet.key=value for one of them."),
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder to write.")] = None,
     target: Target = None,
     past: Past = None,
@@ -72,7 +70,7 @@ def backtest(
     roles = Roles(target, past, future, static, id_col, time_col, freq, season, calendar, encoding).given()
     if align not in ("time", "end"):
         raise ArgumentError(f"--align {align!r}: wanted time or end.")
-    models = models_of(model or ["dlinear"], h, input_size, values(set_))
+    models = models_of(model or ["dlinear"], h, input_size, set_ or [])
     run = Backtest(models, load(source, **roles), n_windows=windows, step_size=step, refit=refit, align=align,
                    level=numbers(level, "--level"), metrics=metric or ["mse", "mae", "smape", "mase"])
     if out is not None:
@@ -85,19 +83,42 @@ def backtest(
         say(f"Forecasts, scores and report.html are in {out}: open {out / 'report.html'}")
 
 
-def models_of(names: list[str], h: int, input_size: int | None, arguments: dict[str, Any]) -> list[Any]:
-    """Estimators of these names; each takes those of the arguments that it has, and seasonal naive is always there."""
+def models_of(names: list[str], h: int, input_size: int | None, pairs: list[str]) -> list[Any]:
+    """Estimators of these names and of seasonal naive; each takes those of the arguments that it has.
+
+    Raises:
+        RecipeError: a pair is no `key=value`.
+        UnknownArgumentError: no model has an argument, or the one that it is for has not.
+    """
     from inspect import signature
 
     from tsforge.estimators.estimator import estimator
     from tsforge.estimators.parameters import unknown_argument
+    from tsforge.training.overrides import read_override
 
-    given = arguments | ({} if input_size is None else {"input_size": input_size})
     classes = {name: estimator(name) for name in dict.fromkeys([*names, "seasonal_naive"])}
-    known = {name: set(signature(made).parameters) for name, made in classes.items()}
-    for argument in given:
-        if not any(argument in parameters for parameters in known.values()):
-            raise unknown_argument(
-                ", ".join(made.__name__ for made in classes.values()), argument, sorted(set().union(*known.values()))
+    known = {name: list(signature(made).parameters) for name, made in classes.items()}
+    given: dict[str, dict[str, Any]] = {
+        name: {} if input_size is None or "input_size" not in known[name] else {"input_size": input_size}
+        for name in classes
+    }
+    single = []
+    for path, value in map(read_override, pairs):
+        *owner, argument = path
+        if len(owner) > 1 or (owner and owner[0] not in classes):
+            raise UnknownNameError(
+                f"--set {'.'.join(path)}: {'.'.join(owner)} is none of the models of this backtest."
+                f"{suggest('.'.join(owner), classes)} There are: {', '.join(classes)}."
             )
-    return [made(h=h, **{k: v for k, v in given.items() if k in known[name]}) for name, made in classes.items()]
+        if owner:
+            single.append((owner[0], argument, value))
+            continue
+        takers = [name for name in classes if argument in known[name]]
+        if not takers:
+            every = dict.fromkeys(argument for arguments in known.values() for argument in arguments)
+            raise unknown_argument(", ".join(made.__name__ for made in classes.values()), argument, every)
+        for name in takers:
+            given[name][argument] = value
+    for name, argument, value in single:  # what is meant for one model wins
+        given[name][argument] = value
+    return [made(**({"h": h} | given[name])) for name, made in classes.items()]

@@ -1,5 +1,6 @@
 """`tsforge fit`: a recipe, or data and a model, become a run folder."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,11 +23,8 @@ from tsforge.cli.options import (
     Static,
     Target,
     TimeCol,
-    begin,
-    say,
-    show_json,
-    show_table,
 )
+from tsforge.cli.output import begin, complain, say, show_json, show_table
 from tsforge.errors import ArgumentError
 
 
@@ -35,7 +33,9 @@ def fit(
     model: Annotated[str | None, typer.Option("--model", help="Name of a model; see `tsforge list models`.")] = None,
     h: Annotated[int | None, typer.Option("--h", help="Steps to forecast.")] = None,
     input_size: Annotated[int | None, typer.Option("--input-size", help="Past steps the model sees.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Run folder to write.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Run folder to write; else runs/RECIPE or runs/MODEL_DATA_H.")
+    ] = None,
     set_: Set = None,
     target: Target = None,
     past: Past = None,
@@ -59,31 +59,33 @@ def fit(
 
     roles = Roles(target, past, future, static, id_col, time_col, freq, season, calendar, encoding).given()
     is_recipe = source.endswith((".yaml", ".yml"))
-    if is_recipe:
-        if model or h or input_size or roles:
-            raise ArgumentError(
-                "A recipe states its model, sizes and roles; change them with --set, as in --set model.h=24."
-            )
-        recipe = read_recipe(source, set_ or [])
-    else:
-        recipe = read_recipe(_stated(source, model, h, input_size, roles), set_ or [])
-    place = out or Path("runs") / (Path(source).stem if is_recipe else f"{recipe.model['name']}")
+    if is_recipe and (roles or any(value is not None for value in (model, h, input_size))):
+        raise ArgumentError(
+            "A recipe states its model, sizes and roles; change them with --set, as in --set model.h=24."
+        )
+    recipe = read_recipe(source if is_recipe else _stated(source, model, h, input_size, roles), set_ or [])
+    place = out or Path("runs") / (Path(source).stem if is_recipe else _name(source, recipe.model))
     if resume and place.exists() and not overwrite:
+        from tsforge.estimators.run import finished_run
+
+        record = finished_run(place)
         say(f"{place} is finished already; there is nothing to resume.")
+        if json:
+            show_json({"run": str(place), "test": record.test or [], "history": record.history})
         return
-    from tsforge.estimators.run import run_recipe
+    from tsforge.estimators.run import kept_training, run_recipe
 
     try:
         result = run_recipe(recipe, place, resume=resume, overwrite=overwrite, verbose=not quiet)
     except KeyboardInterrupt:
-        kept = place.with_name(f"{place.name}.partial").exists()
-        say(f"interrupted. {'Go on with the same command and --resume.' if kept else 'Nothing was written.'}")
+        kept = kept_training(place)
+        complain(f"interrupted. {'Go on with the same command and --resume.' if kept else 'Nothing was written.'}")
         raise
     if json:
-        show_json({"run": str(place), "test": result.test, "windows": result.windows, "history": result.model.history_})
+        show_json({"run": str(place), "test": result.test, "history": result.model.history_})
         return
     if result.test:
-        show_table([{k: v for k, v in row.items()} for row in result.test], f"test part: {result.windows} windows")
+        show_table(result.table, f"test part: {result.windows} windows of {result.model.h} steps")
     say(f"The run is in {place}. Forecast with: tsforge predict {place}")
 
 
@@ -96,3 +98,9 @@ def _stated(
         raise ArgumentError("fit needs the number of steps to forecast: --h 24.")
     stated = {"name": model, "h": h} | ({} if input_size is None else {"input_size": input_size})
     return {"frame": {"data": source, **roles}, "model": stated}
+
+
+def _name(source: str, model: dict[str, Any]) -> str:
+    """`dlinear_co2_52`; what no file is called everywhere is left out."""
+    data = Path(source).name.partition(".")[0]
+    return re.sub(r"[^\w=-]+", "-", f"{model['name']}_{data}_{model.get('h')}").strip("-")

@@ -1,12 +1,12 @@
 """`tsforge predict`: forecasts of a run, as CSV or a file."""
 
-import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from tsforge.cli.options import Debug, Json, Level, Overwrite, Quiet, begin, numbers, say, show_json
+from tsforge.cli.options import Debug, Json, Level, Overwrite, Quiet, numbers
+from tsforge.cli.output import begin, put, say, show_json
 from tsforge.errors import ArgumentError, OutputExistsError
 
 
@@ -44,37 +44,54 @@ def predict(
     table = to_polars(forecasts)[0]
     if out is not None:
         write_table(table, out)
-        say(f"{len(table)} rows are in {out}.")
+        show_json({"out": str(out), "rows": len(table)}) if json else say(f"{len(table)} rows are in {out}.")
     elif json:
         show_json(table.to_dicts())
     else:
-        sys.stdout.write(table.write_csv())
+        put(as_csv(table))
 
 
-def _table(source: str):
+def _table(source: str) -> Any:
+    """A table to forecast after; it is read with the roles of the run, also where it is a dataset."""
+    from tsforge.data import DATASETS
     from tsforge.data.files import read_table
     from tsforge.data.load import load
 
-    path = Path(source)
-    return read_table(path) if path.exists() or path.suffix else load(source)
+    return load(source).to_polars() if source.partition(":")[0] in DATASETS else read_table(source)
 
 
 def check_out(out: Path, overwrite: bool) -> None:
     """Raises where a table cannot be written to `out`."""
     if out.suffix not in (".csv", ".parquet", ".arrow"):
         raise ArgumentError(f"--out {out}: wanted a name that ends in .csv, .parquet or .arrow.")
+    if out.is_dir():
+        raise ArgumentError(f"--out {out}: this is a folder; name a file.")
     if out.exists() and not overwrite:
         raise OutputExistsError(f"{out} exists already. Choose another place, or replace it with --overwrite.")
     if not out.parent.is_dir():
         raise ArgumentError(f"--out {out}: there is no folder {out.parent}; make it first.")
 
 
-def write_table(table, out: Path) -> None:
+def write_table(table: Any, out: Path) -> None:
     """Writes a table aside and renames it."""
     import io
 
     from tsforge.training.checkpoint import write_aside
 
     content = io.BytesIO()
-    {".csv": table.write_csv, ".parquet": table.write_parquet, ".arrow": table.write_ipc}[out.suffix](content)
+    if out.suffix == ".csv":
+        content.write(as_csv(table).encode())
+    else:
+        {".parquet": table.write_parquet, ".arrow": table.write_ipc}[out.suffix](content)
     write_aside(out, content.getvalue())
+
+
+def as_csv(table: Any) -> str:
+    """The table as CSV; times of whole seconds are written without a fraction."""
+    import polars as pl
+
+    times = [name for name, dtype in table.schema.items() if isinstance(dtype, pl.Datetime)]
+    whole = all(dtype.time_zone is None for dtype in table.select(times).dtypes) and all(
+        (table[name].dt.microsecond() == 0).all() for name in times
+    )
+    return table.write_csv(datetime_format="%Y-%m-%d %H:%M:%S" if times and whole else None)

@@ -1,6 +1,7 @@
 """`tsforge show`: a run, or one row of a catalog with its arguments."""
 
-from inspect import Parameter, signature
+from collections.abc import Iterable
+from inspect import Parameter, getdoc, signature
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -65,8 +66,8 @@ def _show_run(path: Path, json: bool) -> None:
     }
     put(_lines({name: value for name, value in lines.items() if value is not None}))
     for row in record.test or []:
-        value = "nothing to score" if row["value"] is None else f"{row['value']:.4f}"
-        put(f"{f'test {row["metric"]}':17} {row['model']} {value}\n")
+        value = "nothing to score" if row["value"] is None else f"{row['value']:.4g}"
+        put(f"test {row['metric']:10}  {row['model']}  {value}\n")
 
 
 def _show_row(place: str, row: dict[str, str], json: bool) -> None:
@@ -86,17 +87,17 @@ def _arguments(place: str, name: str) -> tuple[dict[str, Any], dict[str, Any], s
     """A row's own arguments and the training arguments, with their defaults, and what its class says of itself."""
     if place == "metrics":
         return {}, {}, ""
+    training: Iterable[str] = ()
     if place in ("models", "local"):
         from tsforge.estimators.estimator import estimator
 
-        made, training = estimator(name), estimator(name).training_names()
+        made = estimator(name)
+        training = made(h=1).to_recipe()["train"]
     else:
         from tsforge.data import DATASETS
         from tsforge.losses import LOSSES
 
-        made, training = (DATASETS if place == "datasets" else LOSSES)[name], ()
-    from inspect import getdoc
-
+        made = (DATASETS if place == "datasets" else LOSSES)[name]
     given = {
         argument: REQUIRED if parameter.default is Parameter.empty else parameter.default
         for argument, parameter in signature(made).parameters.items()
