@@ -32,13 +32,20 @@ def milliseconds(work: Callable[[], object]) -> float:
     return 1e3 * (time.perf_counter() - start)
 
 
+def batch_of(model) -> Batch:
+    """What `predict()` hands to the network: the periods of TimesNet, and so its work, depend on it."""
+    seen: list[Batch] = []
+    hook = model.fitted_.predictor.register_forward_pre_hook(lambda network, arguments: seen.extend(arguments))
+    model.predict()
+    hook.remove()
+    return seen[0]
+
+
 def compare(model, table: pl.DataFrame, rounds: int) -> str:
     """Medians of `predict()`, `predict(table)` and the bare forward, taken in turn."""
     model.fit(table, freq="1i", season=24)
     network = model.fitted_.predictor
-    past = torch.randn(1, INPUT_SIZE, 1)
-    seen = torch.ones_like(past, dtype=torch.bool)
-    batch = Batch(past=past, past_mask=seen, series=torch.zeros(1, dtype=torch.int64))
+    batch = batch_of(model)
 
     def forward() -> None:
         with torch.inference_mode():

@@ -19,7 +19,8 @@ FROM = {
 }
 ESTIMATORS = {row["class"]: (catalog, row["name"]) for catalog in (MODELS, LOCAL) for row in catalog.rows()}
 
-__all__ = ["__version__", *sorted((*FROM, *ESTIMATORS))]
+# The stub beside this file spells it.
+__all__ = ["__version__", *sorted((*FROM, *ESTIMATORS))]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

@@ -5,6 +5,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import polars as pl
 
+Levels = Sequence[float | int] | float | int
 
 @runtime_checkable
 class Forecaster(Protocol):
@@ -34,10 +35,10 @@ class Forecaster(Protocol):
         X: Any,
         cutoffs: pl.DataFrame,
         *,
-        level: Sequence[float | int] = (),
-        quantiles: Sequence[float | int] = (),
+        level: Levels = (),
+        quantiles: Levels = (),
     ) -> pl.DataFrame:
-        """Forecasts after each of `cutoffs` (`unique_id, cutoff`), beside the truth `y`."""
+        """Forecasts after each of `cutoffs` (`unique_id, cutoff`), beside the truth `y`; sees nothing later."""
         ...
 
     def save(self, path: Any) -> Any:

@@ -10,10 +10,11 @@ import pandas as pd
 import torch
 from darts import TimeSeries  # pyright: ignore[reportMissingImports]
 from darts.models import DLinearModel  # pyright: ignore[reportMissingImports]
-from setting import BATCH, INPUT_SIZE, KERNEL_SIZE, LEARNING_RATE, SEED, H, measure, read_etth1
+from setting import BATCH, INPUT_SIZE, KERNEL_SIZE, LEARNING_RATE, SEED, H, measure, options_of, read_etth1
 
 logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
 warnings.simplefilter("ignore")
+options = options_of("Seconds of a fit, as one line of JSON.").parse_args()
 names, stamps, values = read_etth1()
 series = TimeSeries.from_times_and_values(pd.DatetimeIndex(stamps, freq="h"), values, columns=names)
 
@@ -37,4 +38,4 @@ def maps(model):
     return [p for p in network.parameters() if p.requires_grad], trend, remainder
 
 
-measure(["darts", "torch", "pytorch-lightning"], prepare, maps, values)
+measure(["darts", "torch", "pytorch-lightning"], prepare, maps, values, options.threads)

@@ -10,10 +10,11 @@ import pandas as pd
 from neuralforecast import NeuralForecast  # pyright: ignore[reportMissingImports]
 from neuralforecast.losses.pytorch import MSE  # pyright: ignore[reportMissingImports]
 from neuralforecast.models import DLinear  # pyright: ignore[reportMissingImports]
-from setting import BATCH, INPUT_SIZE, KERNEL_SIZE, LEARNING_RATE, SEED, H, measure, read_etth1
+from setting import BATCH, INPUT_SIZE, KERNEL_SIZE, LEARNING_RATE, SEED, H, measure, options_of, read_etth1
 
 logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
 warnings.simplefilter("ignore")
+options = options_of("Seconds of a fit, as one line of JSON.").parse_args()
 names, stamps, values = read_etth1()
 table = pd.DataFrame({
     "unique_id": [name for name in names for _ in stamps],
@@ -43,4 +44,4 @@ def maps(model):
     return [p for p in model.parameters() if p.requires_grad], trend, remainder
 
 
-measure(["neuralforecast", "torch", "pytorch-lightning"], prepare, maps, values)
+measure(["neuralforecast", "torch", "pytorch-lightning"], prepare, maps, values, options.threads)

@@ -1,15 +1,22 @@
-"""DLinear of tsforge on ETTh1: one series of seven channels, a window holds all of them.
+"""DLinear of tsforge on ETTh1: one series of seven channels, a window holds all of them; or seven series of one.
 
-    .venv/bin/python bench/peers/fit_tsforge.py [--threads 1]
+    .venv/bin/python bench/peers/fit_tsforge.py [--threads 1] [--series]
 """
 
 import polars as pl
-from setting import BATCH, INPUT_SIZE, KERNEL_SIZE, LEARNING_RATE, SEED, H, measure, read_etth1
+from setting import BATCH, INPUT_SIZE, KERNEL_SIZE, LEARNING_RATE, SEED, H, measure, options_of, read_etth1
 
 import tsforge
 
+parser = options_of("Seconds of a fit, as one line of JSON.")
+parser.add_argument("--series", action="store_true", help="the channels are seven series; a window holds one of them")
+options = parser.parse_args()
 names, stamps, values = read_etth1()
-table = pl.DataFrame(values, schema=names).with_columns(ds=pl.Series(stamps))
+if options.series:
+    ids = [name for name in names for _ in stamps]
+    table = pl.DataFrame({"unique_id": ids, "ds": stamps * len(names), "y": values.T.ravel()})
+else:
+    table = pl.DataFrame(values, schema=names).with_columns(ds=pl.Series(stamps))
 
 
 def prepare(steps):
@@ -26,4 +33,4 @@ def maps(model):
     return list(network.parameters()), trend, remainder  # fit has frozen them, so none is asked whether it is trained
 
 
-measure(["tsforge", "torch", "lightning"], prepare, maps, values)
+measure(["tsforge", "torch", "lightning"], prepare, maps, values, options.threads)

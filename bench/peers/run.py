@@ -20,6 +20,7 @@ from setting import BATCH, INPUT_SIZE, PARAMETERS, STEPS, H, find_etth1
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 PEERS = {"neuralforecast": "neuralforecast==3.3.0", "darts": "u8darts[torch]==0.41.0"}
+OURS = {"tsforge, channels": [], "tsforge, series": ["--series"]}  # options of fit_tsforge.py
 
 
 def python_of(name: str) -> Path:
@@ -42,9 +43,10 @@ def install(name: str) -> None:
     ready.write_text(PEERS[name])
 
 
-def fit(name: str, threads: int) -> dict:
-    """What `fit_<name>.py` measured."""
-    command = [python_of(name), HERE / f"fit_{name}.py", "--threads", str(threads)]
+def fit(row: str, threads: int) -> dict:
+    """What the script of this row of the table measured."""
+    name = "tsforge" if row in OURS else row
+    command = [python_of(name), HERE / f"fit_{name}.py", "--threads", str(threads), *OURS.get(row, [])]
     count = str(threads)
     environment = {**os.environ, "OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count,
                    "TSFORGE_DATA": str(find_etth1().parents[1])}
@@ -53,8 +55,8 @@ def fit(name: str, threads: int) -> dict:
     if done.returncode:
         sys.exit(f"{done.stderr}\nfit_{name}.py failed with exit code {done.returncode}.")
     result = json.loads(done.stdout.splitlines()[-1])
-    assert result["parameters"] == PARAMETERS, f"{name} has {result['parameters']} parameters, wanted {PARAMETERS}"
-    assert result["threads"] == threads, f"{name} ran with {result['threads']} threads, wanted {threads}"
+    assert result["parameters"] == PARAMETERS, f"{row} has {result['parameters']} parameters, wanted {PARAMETERS}"
+    assert result["threads"] == threads, f"{row} ran with {result['threads']} threads, wanted {threads}"
     return result
 
 
@@ -67,22 +69,30 @@ def main() -> None:
         sys.exit(f"{find_etth1()} is not there: set TSFORGE_DATA to the folder that holds ett/ETTh1.csv.")
     for name in PEERS:
         install(name)
-    names = ["tsforge", *PEERS]
-    results: dict[str, list[dict]] = {name: [] for name in names}
+    rows = [*OURS, *PEERS]
+    results: dict[str, list[dict]] = {row: [] for row in rows}
     for _ in range(options.rounds):
-        for name in names:
-            results[name].append(fit(name, options.threads))
-    assert len({r[0]["versions"]["torch"] for r in results.values()}) == 1, "all three have one version of torch"
+        for row in rows:
+            results[row].append(fit(row, options.threads))
+    assert len({made[0]["versions"]["torch"] for made in results.values()}) == 1, "all have one version of torch"
     print(f"DLinear {INPUT_SIZE} -> {H} on ETTh1, {STEPS} steps of {BATCH} windows, {PARAMETERS} parameters; "
           f"threads: {options.threads}; rounds: {options.rounds}")
-    print(f"{'':14}  {'median s':>8}  {'times tsforge':>14}  {'loss':>6}  versions")
-    for name in names:
-        seconds = [result["seconds"] for result in results[name]]
-        ratios = [mine / ours["seconds"] for mine, ours in zip(seconds, results["tsforge"], strict=True)]
-        span = f"{min(ratios):.2f} to {max(ratios):.2f}" if name != "tsforge" else ""
-        last = results[name][-1]
+    print(f"{'':18}  {'median s':>8}  {'cpu s':>6}", *(f"{'/ ' + row:>18}" for row in OURS),
+          f"{'loss':>6}  versions", sep="  ")
+    for row in rows:
+        seconds = [result["seconds"] for result in results[row]]
+        spans = [ratios(seconds, [result["seconds"] for result in results[ours]]) for ours in OURS]
+        last = results[row][-1]
         versions = ", ".join(" ".join(pair) for pair in last["versions"].items())
-        print(f"{name:14}  {statistics.median(seconds):8.2f}  {span:>14}  {last['loss']:6.4f}  {versions}")
+        cpu = statistics.median(result["cpu"] for result in results[row])
+        print(f"{row:18}  {statistics.median(seconds):8.2f}  {cpu:6.2f}", *(f"{span:>18}" for span in spans),
+              f"{last['loss']:6.4f}  {versions}", sep="  ")
+
+
+def ratios(seconds: list[float], ours: list[float]) -> str:
+    """The smallest and the largest ratio of two measurements of one round."""
+    each = [a / b for a, b in zip(seconds, ours, strict=True)]
+    return f"{min(each):.2f} to {max(each):.2f}"
 
 
 if __name__ == "__main__":

@@ -58,9 +58,16 @@ def training_loss(values: Any, trend: Any, remainder: Any, bias: Any) -> float:
     return total / count
 
 
+def options_of(description: str) -> argparse.ArgumentParser:
+    """The options that all fits have."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--threads", type=int, default=1)
+    return parser
+
+
 def measure(
     distributions: list[str], prepare: Callable[[int], Callable[[], Any]],
-    maps: Callable[[Any], tuple[list[Any], Any, Any]], values: Any,
+    maps: Callable[[Any], tuple[list[Any], Any, Any]], values: Any, threads: int,
 ) -> None:
     """Prints one line of JSON about the second of two fits; the first, of `WARM_STEPS` steps, pays for what is lazy.
 
@@ -69,23 +76,23 @@ def measure(
         prepare: Builds a new model of so many steps; what it returns fits that model and returns it.
         maps: The trained weights as tensors: all of them, then `(weight, bias)` of the trend's map and the remainder's.
         values: The training series [time, channel].
+        threads: CPU threads of torch.
     """
     import torch
 
-    parser = argparse.ArgumentParser(description="Seconds of a DLinear fit, as one line of JSON.")
-    parser.add_argument("--threads", type=int, default=1)
-    torch.set_num_threads(parser.parse_args().threads)
+    torch.set_num_threads(threads)
     prepare(WARM_STEPS)()
     fit = prepare(STEPS)
-    start = time.perf_counter()
+    start, busy = time.perf_counter(), time.process_time()
     fitted = fit()
-    seconds = time.perf_counter() - start
+    seconds, cpu = time.perf_counter() - start, time.process_time() - busy
     parameters, trend, remainder = maps(fitted)
     (trend, trend_bias), (remainder, remainder_bias) = (
         [part.detach().double().numpy() for part in pair] for pair in (trend, remainder)
     )
     print(json.dumps({
         "seconds": seconds,
+        "cpu": cpu,
         "parameters": sum(parameter.numel() for parameter in parameters),
         "loss": training_loss(values, trend, remainder, trend_bias + remainder_bias),
         "threads": torch.get_num_threads(),

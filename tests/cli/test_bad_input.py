@@ -2,7 +2,6 @@
 
 import json
 import pickle
-import sys
 from datetime import date
 from hashlib import sha256
 from pathlib import Path
@@ -12,25 +11,6 @@ import polars as pl
 import pytest
 
 import tsforge
-from tsforge.cli import main as program
-
-
-@pytest.fixture
-def tsforge_says(monkeypatch, capsys, tmp_path):
-    """Runs the command line in an empty folder: exit code and what it said on standard error."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["tsforge", *words])
-        try:
-            program.main()
-            code = 0
-        except SystemExit as exit_:
-            code = int(exit_.code or 0)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
 
 
 def series(n: int = 60) -> pl.DataFrame:
@@ -118,7 +98,7 @@ ARGUMENTS = {
     "unknown row": (("show", "timesnt"), ["'timesnt'", "'timesnet'"]),
     "unknown metric": (("backtest", "x.csv", "--h", "4", "--metric", "maee", "--set", "max_steps=2", "-q"), ["'maee'"]),
     "a level of 0": (("backtest", "x.csv", "--h", "4", "--level", "0", "-q"), ["level", "80"]),
-    "too many windows": (("backtest", "x.csv", "--h", "4", "--windows", "99", "-q"), ["too short for 99 windows"]),
+    "too many windows": (("backtest", "x.csv", "--h", "4", "--windows", "99", "-q"), ["too short", "99 windows"]),
     "no such run": (("predict", "nowhere"), ["There is no run at nowhere"]),
 }
 

@@ -88,37 +88,38 @@ def models_of(names: list[str], h: int, input_size: int | None, pairs: list[str]
 
     Raises:
         RecipeError: a pair is no `key=value`.
-        UnknownArgumentError: no model has an argument, or the one that it is for has not.
+        UnknownNameError: there is no such model, or an argument is for one that is not here.
+        UnknownArgumentError: no model has an argument.
     """
-    from inspect import signature
-
     from tsforge.estimators.estimator import estimator
-    from tsforge.estimators.parameters import unknown_argument
     from tsforge.training.overrides import read_override
 
     classes = {name: estimator(name) for name in dict.fromkeys([*names, "seasonal_naive"])}
+    given: dict[str, dict[str, Any]] = {name: {"h": h} for name in classes}
+    arguments = [read_override(pair) for pair in pairs]
+    if input_size is not None:
+        arguments.insert(0, (["input_size"], input_size))
+    for path, value in sorted(arguments, key=lambda argument: len(argument[0])):  # what is for one model wins
+        for name in _takers(path, classes):
+            given[name][path[-1]] = value
+    return [made(**given[name]) for name, made in classes.items()]
+
+
+def _takers(path: list[str], classes: dict[str, type]) -> list[str]:
+    """The models that an argument is for: the one before the dot, or all that have it."""
+    from inspect import signature
+
+    from tsforge.estimators.parameters import unknown_argument
+
+    *owner, argument = path
     known = {name: list(signature(made).parameters) for name, made in classes.items()}
-    given: dict[str, dict[str, Any]] = {
-        name: {} if input_size is None or "input_size" not in known[name] else {"input_size": input_size}
-        for name in classes
-    }
-    single = []
-    for path, value in map(read_override, pairs):
-        *owner, argument = path
-        if len(owner) > 1 or (owner and owner[0] not in classes):
-            raise UnknownNameError(
-                f"--set {'.'.join(path)}: {'.'.join(owner)} is none of the models of this backtest."
-                f"{suggest('.'.join(owner), classes)} There are: {', '.join(classes)}."
-            )
-        if owner:
-            single.append((owner[0], argument, value))
-            continue
-        takers = [name for name in classes if argument in known[name]]
-        if not takers:
-            every = dict.fromkeys(argument for arguments in known.values() for argument in arguments)
-            raise unknown_argument(", ".join(made.__name__ for made in classes.values()), argument, every)
-        for name in takers:
-            given[name][argument] = value
-    for name, argument, value in single:  # what is meant for one model wins
-        given[name][argument] = value
-    return [made(**({"h": h} | given[name])) for name, made in classes.items()]
+    one = ".".join(owner)
+    if owner and one not in classes:
+        hint = suggest(one, classes) or f" There are: {', '.join(classes)}."
+        raise UnknownNameError(f"--set {'.'.join(path)}: this backtest has no model {one!r}.{hint}")
+    takers = [name for name in classes if argument in known[name] and one in ("", name)]
+    if not takers:
+        asked = [one] if owner else list(classes)
+        every = dict.fromkeys(name for model in asked for name in known[model])
+        raise unknown_argument(", ".join(classes[name].__name__ for name in asked), argument, every)
+    return takers

@@ -46,7 +46,8 @@ def main() -> None:
         sys.exit(app(prog_name="tsforge", standalone_mode=False))  # an int where a command ended early, else None
     except UsageError as error:
         command = error.ctx.command_path if error.ctx else "tsforge"
-        _fail(f"error: {error.format_message().rstrip('.')}. See {command} --help.", 2)
+        said = error.format_message()
+        _fail(f"error: {said}{'' if said.endswith(('.', '?', '!')) else '.'} See {command} --help.", 2)
     except TsforgeError as error:
         _fail(f"error: {error}", 2)
     except KeyboardInterrupt:

@@ -61,13 +61,13 @@ def _show_run(path: Path, json: bool) -> None:
         "input_size": record.input_size,
         "steps": record.steps or None,
         "best step": record.best_step,
-        "validation loss": best.get("val_loss"),
+        "validation loss": None if best.get("val_loss") is None else f"{best['val_loss']:.4g}",
         "written by": f"tsforge {record.tsforge}",
     }
     put(_lines({name: value for name, value in lines.items() if value is not None}))
-    for row in record.test or []:
-        value = "nothing to score" if row["value"] is None else f"{row['value']:.4g}"
-        put(f"test {row['metric']:10}  {row['model']}  {value}\n")
+    scores = {f"test {row['metric']} of {row['model']}": row["value"] for row in record.test or []}
+    if scores:
+        put("\n" + _lines({name: "nothing to score" if v is None else f"{v:.4g}" for name, v in scores.items()}))
 
 
 def _show_row(place: str, row: dict[str, str], json: bool) -> None:
@@ -102,8 +102,8 @@ def _arguments(place: str, name: str) -> tuple[dict[str, Any], dict[str, Any], s
         argument: REQUIRED if parameter.default is Parameter.empty else parameter.default
         for argument, parameter in signature(made).parameters.items()
     }
-    own = {argument: value for argument, value in given.items() if argument not in training}
-    return own, {argument: given[argument] for argument in training}, getdoc(made) or ""
+    own, trained = ({a: v for a, v in given.items() if (a in training) is kind} for kind in (False, True))
+    return own, trained, getdoc(getattr(made, "network", made)) or ""
 
 
 def _lines(values: dict[str, Any], indent: str = "") -> str:

@@ -2,6 +2,8 @@
 
 import io
 import json
+import logging
+import time
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +12,9 @@ from typing import Any
 
 import polars as pl
 
-from tsforge.estimators.base import Estimator
+from tsforge.errors import ArgumentError
+from tsforge.estimators.base import Estimator, check_h
+from tsforge.estimators.division import every_step
 from tsforge.estimators.fitted import versions
 from tsforge.estimators.reporting import report_backtest
 from tsforge.evaluation.backtest import Align, cutoffs_of, forecasts_at
@@ -18,6 +22,8 @@ from tsforge.evaluation.evaluate import evaluate, scores_table
 from tsforge.evaluation.intervals import check_levels
 from tsforge.frame.frame import Frame
 from tsforge.training.artifact import write_folder
+
+log = logging.getLogger("tsforge")
 
 
 class Backtest:
@@ -32,6 +38,11 @@ class Backtest:
         align: "time" or "end", see `tsforge.backtest`.
         level: Percents of intervals; each is scored by its coverage.
         metrics: Names of metrics.
+
+    Raises:
+        ArgumentError: two models have one name or different `h`, or an argument has a value that cannot work.
+        UnknownNameError: there is no such metric.
+        FrameError: the series are too short for the cutoffs.
     """
 
     def __init__(
@@ -47,29 +58,68 @@ class Backtest:
         metrics: Sequence[str],
     ) -> None:
         self.models, self.frame, self.windows, self.level = list(models), frame, n_windows, check_levels(level)
-        h = self.models[0].h
-        self.cutoffs = cutoffs_of(frame, h, n_windows, step_size or h, align)
+        h = _same_h(self.models)
+        step_size = h if step_size is None else step_size
+        self.cutoffs = cutoffs_of(frame, h, n_windows, step_size, align)
         self.metrics = [*metrics, *(["coverage"] if level else [])]
+        check_metrics(self.metrics, self.level)
         self.arguments = {
             "n_windows": n_windows,
-            "step_size": step_size or h,
+            "step_size": step_size,
             "refit": refit,
             "align": align,
             "level": list(level),
             "metrics": list(metrics),
             "models": [model.to_recipe() for model in models],
         }
-        self.forecasts = forecasts_at(self.models, frame, self.cutoffs, refit=refit, level=level)
+        self.forecasts = self._forecasts(refit)
+
+    def _forecasts(self, refit: bool) -> pl.DataFrame:
+        """All models side by side; says which one is at work, for a fit may take long."""
+        tables = []
+        for number, model in enumerate(self.models, 1):
+            fits = f"{self.windows} fits" if refit and self.windows > 1 else "one fit"
+            log.info(f"{model.name} ({number} of {len(self.models)}): {fits}, {self.windows} windows ...")
+            began = time.monotonic()
+            tables.append(forecasts_at([model], self.frame, self.cutoffs, refit=refit, level=self.level))
+            log.info(f"{model.name}: {time.monotonic() - began:.1f} s")
+        keys = [name for name in ("unique_id", "ds", "target", "cutoff") if name in tables[0].columns]
+        joined = tables[0].drop("y")
+        for table in tables[1:]:
+            joined = joined.join(table.drop("y"), on=keys, how="left", maintain_order="left")
+        return joined.with_columns(tables[0]["y"])
 
     @cached_property
     def scores(self) -> pl.DataFrame:
         """One row per model, one column per metric: means over series and targets."""
-        first = self.cutoffs.group_by("unique_id").agg(first=pl.col("cutoff").min())
-        train = self.frame.table.join(first, on="unique_id", maintain_order="left").filter(
-            pl.col("ds") <= pl.col("first")
-        )
-        train = train.select("unique_id", "ds", *self.frame.targets)
+        first = self.forecasts.group_by("unique_id").agg(first=pl.col("cutoff").min())
+        rows = every_step(self.frame).join(first, on="unique_id", maintain_order="left")
+        train = rows.filter(pl.col("ds") <= pl.col("first")).drop("first")
         return scores_table(evaluate(self.forecasts, self.metrics, by=(), train=train, season=self.frame.season))
+
+
+def check_metrics(metrics: Sequence[str], level: Sequence[float]) -> None:
+    """Scores one made-up forecast, so that a fault shows before anything is fitted.
+
+    Raises:
+        UnknownNameError: there is no such metric.
+        ArgumentError: a metric needs intervals and there is no level.
+    """
+    bands = {f"model-{side}-{percent:.12g}": [1.0] for percent in level for side in ("lo", "hi")}
+    forecast = pl.DataFrame({"unique_id": ["a"], "ds": [2], "cutoff": [1], "model": [1.0], **bands, "y": [1.0]})
+    train = pl.DataFrame({"unique_id": ["a", "a"], "ds": [0, 1], "y": [0.0, 1.0]})
+    evaluate(forecast, metrics, by=(), train=train, season=1)
+
+
+def _same_h(models: Sequence[Estimator]) -> int:
+    names = [model.name for model in models]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ArgumentError(f"Two models are called {twice!r}: give one of them another alias=.")
+    horizons = {model.name: model.h for model in models}
+    if len(set(horizons.values())) > 1:
+        raise ArgumentError(f"The models forecast different numbers of steps ({horizons}): give all the same h.")
+    return check_h(models[0].h)
 
 
 def write_backtest(run: Backtest, out: Path, source: dict[str, Any], *, overwrite: bool = False) -> None:
@@ -97,8 +147,6 @@ def write_backtest(run: Backtest, out: Path, source: dict[str, Any], *, overwrit
             run.scores,
             title=f"Backtest of {names}",
             summary=summary,
-            metrics=[m for m in ("mse", "mae") if m in run.metrics] or run.metrics[:1],
-            history=[],
         )
         contents = {
             "forecasts.parquet": table.getvalue(),

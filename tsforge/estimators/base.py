@@ -1,6 +1,5 @@
 """The scikit-learn face that every estimator has: fit, predict, cross_validation, score, save."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,14 +13,18 @@ from tsforge.data.store import Store, build_store
 from tsforge.data.windows import forecast_frame
 from tsforge.errors import ArgumentError, CapabilityError, FrameError
 from tsforge.estimators.fitted import Fitted
-from tsforge.evaluation.backtest import backtest
+from tsforge.estimators.parameters import unknown_argument
+from tsforge.evaluation.backtest import backtest, check_column
 from tsforge.evaluation.intervals import check_levels, check_quantiles
 from tsforge.evaluation.metrics import mse
+from tsforge.forecaster import Levels
 from tsforge.frame.canonical import to_polars
-from tsforge.frame.check import read_times
-from tsforge.frame.frame import Frame, as_frame
+from tsforge.frame.check import read_times, read_values
+from tsforge.frame.frame import KNOWN, Frame, as_frame
 from tsforge.frame.schema import list_names, require
 from tsforge.frame.wide import widened
+
+KEPT = ("alias", "accelerator")  # arguments that may change without another fit
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,21 @@ class Estimator(BaseEstimator):
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "fitted_")
 
+    def set_params(self, **params: Any) -> "Estimator":
+        """Changes arguments. What was learned with others is forgotten; a new `alias` or `accelerator` keeps it.
+
+        Raises:
+            UnknownArgumentError: there is no such argument; names ours, or the nearest.
+        """
+        before = self.get_params()
+        for name in params:
+            if name not in before:
+                raise unknown_argument(type(self).__name__, name, before)
+        super().set_params(**params)
+        if any(name not in KEPT and value != before[name] for name, value in params.items()):
+            vars(self).pop("fitted_", None)
+        return self
+
     def fit(
         self, X: Any, y: Any = None, *, checkpoint: str | Path | None = None, verbose: bool = False, **roles: Any,
     ) -> "Estimator":
@@ -78,17 +96,18 @@ class Estimator(BaseEstimator):
         raise NotImplementedError(f"{type(self).__name__} has no fit.")
 
     def predict(
-        self, X: Any = None, *, h: int | None = None, future: Any = None, level: Sequence[float | int] | None = None,
-        quantiles: Sequence[float | int] | None = None,
+        self, X: Any = None, *, h: int | np.integer | None = None, future: Any = None, level: Levels | None = None,
+        quantiles: Levels | None = None, **unknown: Any,
     ) -> Any:
         """Forecasts the next `h` steps of each series.
 
         Args:
             X: A table or Frame, after whose end it forecasts; None is the end of what it was fitted on.
-            h: Fewer steps than it was made for.
-            future: `unique_id, ds` and the covariates known ahead, for the next steps.
+            h: Fewer steps than it was made for: the first ones of the same forecast.
+            future: `unique_id, ds` and the covariates known ahead, for all the steps it was made for.
             level: Percents of intervals, as in `[80, 95]`.
             quantiles: Levels of single quantiles, as in `[0.1]`.
+            unknown: Nothing else; a word of another library gets an error that names ours.
 
         Returns:
             `unique_id, ds, (target,) TimesNet, TimesNet-lo-80, ...` in the kind of table that came in and in the
@@ -98,11 +117,14 @@ class Estimator(BaseEstimator):
             NotFittedError: `fit` was not called.
             FrameError: the table lacks what the model was fitted with.
             CalibrationError: too few calibration windows for a level.
+            UnknownArgumentError: there is no such argument.
         """
+        for name in unknown:
+            raise unknown_argument(f"{type(self).__name__}.predict", name, ("h", "future", "level", "quantiles"))
         fitted = self._fitted()
-        h = self._steps(h)
+        full, h = self._steps(), self._steps(h)
         frame = fitted.context if X is None else self._read(X)
-        store = build_store(frame, ahead=h, known=self._known(future))
+        store = build_store(frame, ahead=full, known=self._known(future))
         series, rows = np.arange(len(store.ids)), store.ends - 1
         columns = self._columns(store, series, rows, check_levels(level), check_quantiles(quantiles))
         table = forecast_frame(store, series, rows, {name: values[:, :h] for name, values in columns.items()})
@@ -113,22 +135,26 @@ class Estimator(BaseEstimator):
         X: Any,
         cutoffs: pl.DataFrame,
         *,
-        level: Sequence[float | int] = (),
-        quantiles: Sequence[float | int] = (),
+        level: Levels = (),
+        quantiles: Levels = (),
     ) -> pl.DataFrame:
         """Forecasts after each of `cutoffs` (`unique_id, cutoff`), beside the truth `y`; a forecast sees nothing later.
 
         Raises:
             NotFittedError: `fit` was not called.
+            FrameError: no cutoff lies inside its series.
         """
-        store = build_store(self._read(X), ahead=self.h, open_ended=True)
+        self._fitted()
+        store = build_store(self._read(X), ahead=self._steps(), open_ended=True)
         series, rows = cutoff_rows(store, cutoffs)
+        if not len(rows):
+            raise FrameError(f"None of {len(cutoffs)} cutoffs lies between the first and the last row of its series.")
         columns = self._columns(store, series, rows, check_levels(level), check_quantiles(quantiles))
         return forecast_frame(store, series, rows, columns, with_cutoff=True, truth=True)
 
     def cross_validation(
         self, X: Any, *, n_windows: int = 1, step_size: int | None = None, refit: bool | int = False,
-        level: Sequence[float | int] | None = None, quantiles: Sequence[float | int] | None = None, **roles: Any,
+        level: Levels | None = None, quantiles: Levels | None = None, **roles: Any,
     ) -> Any:
         """Forecasts of a clone, fitted on rows up to the first cutoff, beside the truth; see `tsforge.backtest`."""
         return backtest(
@@ -139,19 +165,19 @@ class Estimator(BaseEstimator):
         """Minus the mean squared error, in scaled units, of the `h` steps after the training rows; greater is better.
 
         Raises:
-            FrameError: `X` has no row after the training rows.
+            FrameError: `X` lacks the last training rows, or rows after them.
         """
-        fitted = self._fitted()
-        store = build_store(self._read(X), ahead=self.h, open_ended=True)
-        cutoffs = self.trained_until().rename({"ds": "cutoff"}).filter(pl.col("unique_id").is_in(store.ids.implode()))
-        series, rows = cutoff_rows(store, cutoffs)
-        outputs = self._outputs(store, series, rows)
-        point, _ = fitted.law.read(outputs.values.astype(np.float64))
-        truth = truth_of(store, series, rows, self.h)
+        fitted, h = self._fitted(), self._steps()
+        store = build_store(self._read(X), ahead=h, open_ended=True)
+        series, rows = cutoff_rows(store, self.trained_until().rename({"ds": "cutoff"}))
+        truth = truth_of(store, series, rows, h)
         if np.isnan(truth).all():
             raise FrameError(
-                "score: no value is observed in the h steps after the training rows; give rows that go on from there."
+                f"score: no series has both its last training row and an observed value in the {h} steps after "
+                "it. Give the rows that the model was fitted on together with those that follow."
             )
+        outputs = self._outputs(store, series, rows)
+        point, _ = fitted.law.read(outputs.values.astype(np.float64))
         return -float(mse((truth - outputs.loc[:, None]) / outputs.scale[:, None], point))
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
@@ -172,8 +198,8 @@ class Estimator(BaseEstimator):
     def _columns(
         self, store: Store, series: np.ndarray, rows: np.ndarray, level: tuple, quantiles: tuple
     ) -> dict[str, np.ndarray]:
-        o = self._outputs(store, series, rows)
-        return self._fitted().law.columns(self.name, o.values, o.known, o.loc, o.scale, level, quantiles)
+        name, o = check_column(self.name), self._outputs(store, series, rows)
+        return self._fitted().law.columns(name, o.values, o.known, o.loc, o.scale, level, quantiles)
 
     def _outputs(self, store: Store, series: np.ndarray, rows: np.ndarray) -> Outputs:
         raise NotImplementedError(f"{type(self).__name__} makes no outputs.")
@@ -187,9 +213,9 @@ class Estimator(BaseEstimator):
             raise NotFittedError(f"This {type(self).__name__} is not fitted: call fit(frame) first.")
         return self.fitted_
 
-    def _steps(self, h: int | None) -> int:
+    def _steps(self, h: int | np.integer | None = None) -> int:
         if h is None:
-            return self.h
+            return int(self.h)
         if isinstance(h, bool) or not isinstance(h, int | np.integer) or not 1 <= h <= self.h:
             raise ArgumentError(
                 f"predict(h={h!r}): this {type(self).__name__} was made for h={self.h} and can be cut to 1..{self.h}. "
@@ -201,17 +227,19 @@ class Estimator(BaseEstimator):
         if future is None:
             return None
         schema = self._fitted().schema
+        if not schema.future:
+            raise FrameError("future=: this model was fitted without covariates that are known ahead. Leave it out.")
+        if isinstance(future, Frame):
+            raise FrameError("future=: what is known ahead has no target, so it is no Frame: give the plain table.")
         table, _ = to_polars(future)
         require(table.columns, [schema.time_col, *([schema.id_col] if schema.id_col else []), *schema.future], "future")
         ids = (
             pl.lit("series")
             if schema.id_col is None
-            else pl.col(schema.id_col).cast(self._fitted().preparation.ids.dtype)
+            else pl.col(schema.id_col).cast(self._fitted().preparation.ids.dtype, strict=False)
         )
         times = read_times(table[schema.time_col], schema.time_col)
-        known = table.select(
-            ids.alias("unique_id"), times.alias("ds"), *(pl.col(c).cast(pl.Float64) for c in schema.future)
-        )
+        known = read_values(table.select(ids.alias("unique_id"), times.alias("ds"), *schema.future), schema.future)
         return widened(known, schema.future, schema.channel_ids) if schema.channels_from else known
 
     def _read(self, X: Any) -> Frame:
@@ -224,11 +252,20 @@ class Estimator(BaseEstimator):
             wanted, given = getattr(schema, role), getattr(frame.schema, role)
             if wanted != given:
                 raise FrameError(f"{role}: the model was fitted with {list(wanted)}, this frame has {list(given)}.")
-        if schema.freq != frame.schema.freq:
-            raise FrameError(
-                f"freq: the model was fitted on steps of {schema.freq}, this frame has steps of {frame.schema.freq}."
-            )
+        for role in ("freq", "grid", *(["encoding"] if schema.calendar else [])):
+            wanted, given = getattr(schema, role), getattr(frame.schema, role)
+            if wanted != given:
+                raise FrameError(f"{role}: the model was fitted with {wanted!r}, this frame has {given!r}.")
         return frame
+
+    def _frame(self, X: Any, roles: dict[str, Any]) -> Frame:
+        """The frame to learn from, once `h`, the name and the roles are seen to be such."""
+        check_h(self.h)
+        check_column(self.name)
+        for role in roles:
+            if role not in KNOWN:
+                raise unknown_argument(f"{type(self).__name__}.fit", role, KNOWN)
+        return as_frame(X, **roles)
 
 
 def _refuse_other_channels(wanted: tuple[Any, ...], given: tuple[Any, ...]) -> None:
@@ -274,18 +311,22 @@ def check_card(network: Any, frame: Frame, able: dict[str, list[str]]) -> None:
 
 
 def cutoff_rows(store: Store, cutoffs: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Series and rows of cutoffs, sorted; a cutoff before or long after the data of its series is left out."""
+    """Series and rows of cutoffs, sorted: the last step of each series at or before its cutoff, on a regular grid.
+
+    A cutoff before or after the data of its series is left out. No model reads irregular frames here.
+    """
     keys = pl.DataFrame({"unique_id": store.ids, "first": store.first, "series": np.arange(len(store.ids))})
-    joined = cutoffs.join(keys, on="unique_id", how="inner").sort("series", "cutoff")
+    stated = cutoffs.select(pl.col("unique_id").cast(store.ids.dtype, strict=False), "cutoff")
+    joined = stated.join(keys, on="unique_id", how="inner").sort("series", "cutoff")
     series = joined["series"].to_numpy()
-    steps = store.grid.steps(joined["cutoff"], joined["first"]).fill_null(-1).to_numpy()
+    steps = store.grid.floor(joined["cutoff"].cast(store.first.dtype), joined["first"])
     rows = store.starts[series] + steps
     inside = (steps >= 0) & (rows < store.ends[series])
     return series[inside], rows[inside]
 
 
 def truth_of(store: Store, series: np.ndarray, rows: np.ndarray, h: int) -> np.ndarray:
-    """[window, h, channel] of observed values, NaN where missing."""
+    """[window, h, channel] of observed values on a regular grid, NaN where missing."""
     ahead = rows[:, None] + np.arange(1, h + 1)
     there = ahead < store.ends[series][:, None]
     values = store.values[np.minimum(ahead, len(store.values) - 1)]

@@ -11,11 +11,11 @@ from tsforge.data.splits import Parts, held_back_cutoffs, split_rows, training_c
 from tsforge.data.store import Store, build_store
 from tsforge.data.windows import Cutoffs, Windows
 from tsforge.errors import ArgumentError
-from tsforge.estimators.base import Estimator, Outputs, check_card, check_h
+from tsforge.estimators.base import Estimator, Outputs, check_card
 from tsforge.estimators.fitted import Fitted, fingerprint_of
 from tsforge.estimators.parameters import own_arguments
 from tsforge.evaluation.intervals import Law
-from tsforge.frame.frame import Frame, as_frame
+from tsforge.frame.frame import Frame
 from tsforge.losses.spec import make_loss
 from tsforge.models import MODELS
 from tsforge.models.base import Model
@@ -48,12 +48,12 @@ class Deep(Estimator):
             FrameError: the table cannot be read, or no series is long enough.
             ArgumentError: an argument has a value that cannot work.
             CapabilityError: the frame has what the model cannot take.
+            UnknownArgumentError: a frame has no such role.
             TrainingError: the loss is not finite.
         """
         from tsforge.training.progress import watching
 
-        h, arguments = check_h(self.h), self._train_arguments()
-        frame = as_frame(X, **roles)
+        frame, arguments, h = self._frame(X, roles), self._train_arguments(), self._steps()
         check_card(self.network, frame, models_able())
         loss, input_size = make_loss(arguments.loss), self._input_size(frame)
         store = build_store(frame)
@@ -102,8 +102,8 @@ class Deep(Estimator):
         self, prepared: Prepared, parts: Parts, input_size: int, arguments: TrainArguments, store: Store
     ) -> list[Windows]:
         ranges = [
-            training_cutoffs(parts, input_size, self.h, arguments.short, store.ids),
-            *held_back_cutoffs(parts, self.h),
+            training_cutoffs(parts, input_size, self._steps(), arguments.short, store.ids),
+            *held_back_cutoffs(parts, self._steps()),
         ]
         dropped = int((ranges[0].counts() == 0).sum())
         if dropped:
@@ -114,7 +114,7 @@ class Deep(Estimator):
         if whole and arguments.val_size:
             log.info(f"{whole} of {len(store.ids)} series are too short to hold steps back and train only.")
         filled = self.network.missing == "filled"
-        return [Windows(prepared, index, input_size, self.h, filled=filled) for index in ranges]
+        return [Windows(prepared, index, input_size, self._steps(), filled=filled) for index in ranges]
 
     def _calibrated(self, law: Law, network: Model, windows: Windows, store: Store, arguments: TrainArguments) -> Law:
         if not len(windows):
@@ -133,7 +133,7 @@ class Deep(Estimator):
             until, series, rows + 1
         )  # a series unseen in training is scaled by what lies before its first cutoff
         prepared = prepare(store, fitted.preparation, dtype=dtype_of(arguments.precision), until=until)
-        windows = Windows(prepared, Cutoffs(series, rows), fitted.input_size, self.h,
+        windows = Windows(prepared, Cutoffs(series, rows), fitted.input_size, self._steps(),
                           filled=self.network.missing == "filled", targets=False)
         assert isinstance(fitted.predictor, Model)
         values = network_outputs(fitted.predictor, windows, arguments.batch_size, arguments.accelerator)

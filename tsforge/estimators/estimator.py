@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 from functools import cache
-from inspect import Parameter, Signature
-from typing import Any
+from inspect import Parameter, Signature, cleandoc
+from typing import Any, get_type_hints
 
 from tsforge.errors import UnknownNameError, suggest
 from tsforge.estimators.base import Estimator
@@ -12,7 +12,7 @@ from tsforge.estimators.local import LOCAL_TRAINING, Local
 from tsforge.estimators.parameters import own_arguments, unknown_argument
 from tsforge.local import LOCAL
 from tsforge.models import MODELS
-from tsforge.training.arguments import TRAINING
+from tsforge.training.arguments import TRAINING, TrainArguments
 
 
 @cache
@@ -45,15 +45,19 @@ def _derived(
     key: str, network: type, base: type, given: dict[str, Any], training: Mapping[str, Any]
 ) -> type[Any]:
     kind = Parameter.KEYWORD_ONLY
-    positional = [Parameter("h", Parameter.POSITIONAL_OR_KEYWORD)]
-    positional += [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD, default=value) for name, value in given.items()]
+    hints = get_type_hints(TrainArguments)
+    positional = [Parameter("h", Parameter.POSITIONAL_OR_KEYWORD, annotation=int)]
+    positional += [
+        Parameter(name, Parameter.POSITIONAL_OR_KEYWORD, default=value, annotation=int | None)
+        for name, value in given.items()
+    ]
     own = list(own_arguments(network).values())
     sign = Signature(
         [
             Parameter("self", Parameter.POSITIONAL_OR_KEYWORD),
             *positional,
             *(p.replace(kind=kind) for p in own),
-            *(Parameter(name, kind, default=value) for name, value in training.items()),
+            *(Parameter(name, kind, default=value, annotation=hints[name]) for name, value in training.items()),
         ]
     )
     title = network.__name__
@@ -65,7 +69,10 @@ def _derived(
         try:
             bound = sign.bind(*args, **kwargs)
         except TypeError as error:
-            raise TypeError(f"{title}: {error}. It needs h, the number of steps to forecast.") from None
+            names = ", ".join(p.name for p in positional)
+            raise TypeError(
+                f"{title}: {error}. It needs h, the number of steps to forecast; by position it takes {names} alone."
+            ) from None
         bound.apply_defaults()
         self, *values = bound.arguments.values()
         for name, value in zip(list(bound.arguments)[1:], values, strict=True):
@@ -76,10 +83,12 @@ def _derived(
         return from_recipe(recipe)
 
     __init__.__signature__ = sign  # pyright: ignore[reportFunctionMemberAccess]  # scikit-learn, help() and stubs read it
-    own_doc = (
-        f"{network.__doc__ or ''}\n\nThe training arguments are those of `tsforge.training.arguments.TrainArguments`."
-    )
-    doc = own_doc if base is Deep else network.__doc__
+    doc = cleandoc(network.__doc__ or "")
+    if base is Deep:
+        doc += (
+            "\n\nIt forecasts h steps from the last input_size (None: 2 h, rounded up to a season). The arguments of "
+            "training\nare those of `tsforge.training.arguments.TrainArguments`."
+        )
     return type(
         title,
         (base,),

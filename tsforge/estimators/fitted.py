@@ -19,7 +19,7 @@ from tsforge.data.store import Store
 from tsforge.errors import ArtifactError, TsforgeError
 from tsforge.evaluation.conformal import Ranked, Scores
 from tsforge.evaluation.intervals import Law
-from tsforge.frame.frame import Frame, as_frame
+from tsforge.frame.frame import Frame
 from tsforge.frame.schema import Schema
 from tsforge.local import LOCAL
 from tsforge.local.base import LocalModel
@@ -88,8 +88,8 @@ class Fitted:
             kind=self.kind,
             name=self.key,
             arguments=_plain(arguments),
-            recipe=recipe,
-            roles=self.schema.to_dict(),
+            recipe=None if recipe is None else _plain(recipe),
+            roles=self.schema.to_dict() | {"month_end": self.context.grid.month_end},
             input_size=self.input_size,
             sizes=_plain(self.sizes),
             preparation={"scaler": prepared.scaler, "scope": prepared.scope, "static": static},
@@ -102,7 +102,7 @@ class Fitted:
             versions=versions(),
             fingerprint=self.fingerprint,
             table_kind=self.context.kind,
-            time_dtype=str(self.context.time_dtype.base_type()),
+            time_dtype=_word(self.context.time_dtype),
             test=test,
         )
         write_run(folder, record, arrays, _context_table(self.context), overwrite=overwrite)
@@ -149,11 +149,9 @@ def _arrays(fitted: Fitted) -> dict[str, np.ndarray]:
 
 def _fitted(record: RunRecord, arrays: Mapping[str, np.ndarray], table: pl.DataFrame) -> Fitted:
     schema = Schema.from_dict(record.roles)
-    frame = as_frame(table, schema.as_placed())
-    time_dtype = {"Datetime": pl.Datetime("us"), "Date": pl.Date(), "String": pl.String()}.get(
-        record.time_dtype, pl.Int64()
+    frame = Frame.stored(
+        table, schema, month_end=record.roles["month_end"], kind=record.table_kind, time_dtype=_dtype(record.time_dtype)
     )
-    frame = frame.as_given(schema, record.table_kind, time_dtype)
     static = record.preparation["static"]
     parts = {
         p: Scaling(arrays[f"scaling/{p}/loc"], arrays[f"scaling/{p}/scale"]) if f"scaling/{p}/loc" in arrays else None
@@ -222,10 +220,26 @@ def _context_table(context: Frame) -> pl.DataFrame:
     return context.table.join(context.static, on="unique_id", how="left", maintain_order="left")
 
 
+def _word(dtype: Any) -> str:
+    """`Datetime[ns]`, `Date`, `Int64`, `String`: what the time column was."""
+    return f"Datetime[{dtype.time_unit}]" if isinstance(dtype, pl.Datetime) else str(dtype.base_type())
+
+
+def _dtype(word: str) -> Any:
+    """The inverse of `_word`, as far as a forecast is given back by it."""
+    units: dict[str, Any] = {f"Datetime[{unit}]": pl.Datetime(unit) for unit in ("ms", "us", "ns")}
+    return {**units, "Date": pl.Date(), "String": pl.String()}.get(word, pl.Int64())
+
+
 def _plain(values: Any) -> Any:
     if isinstance(values, Mapping):
         return {str(k): _plain(v) for k, v in values.items()}
-    return [_plain(v) for v in values] if isinstance(values, list | tuple) else values
+    if isinstance(values, list | tuple):
+        return [_plain(v) for v in values]
+    values = values.item() if isinstance(values, np.generic) else values
+    if values is None or isinstance(values, bool | int | float | str):
+        return values
+    raise ArtifactError(f"A run folder holds numbers and words, and an argument is {values!r}: leave it out to save.")
 
 
 def versions() -> dict[str, str]:

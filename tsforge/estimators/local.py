@@ -9,11 +9,11 @@ from tsforge.data.prepare import Preparation
 from tsforge.data.splits import Parts, held_back_cutoffs, split_rows
 from tsforge.data.store import Store, build_store
 from tsforge.errors import CapabilityError
-from tsforge.estimators.base import Estimator, Outputs, check_h, truth_of
+from tsforge.estimators.base import Estimator, Outputs, truth_of
 from tsforge.estimators.fitted import Fitted, fingerprint_of
 from tsforge.estimators.parameters import own_arguments
 from tsforge.evaluation.intervals import Law
-from tsforge.frame.frame import Frame, as_frame
+from tsforge.frame.frame import Frame
 from tsforge.local.base import LocalModel
 from tsforge.scaling import fit_scaling
 
@@ -42,9 +42,9 @@ class Local(Estimator):
         Raises:
             FrameError: the table cannot be read.
             CapabilityError: the frame has irregular steps.
+            UnknownArgumentError: a frame has no such role.
         """
-        h = check_h(self.h)
-        frame = as_frame(X, **roles).without_covariates()
+        frame, h = self._frame(X, roles).without_covariates(), self._steps()
         if frame.schema.irregular:
             raise CapabilityError(
                 f"{type(self).__name__} does not take irregular steps: give Frame(..., resample='1h', how='last')."
@@ -81,11 +81,12 @@ class Local(Estimator):
         fitted = self._fitted()
         model = fitted.predictor
         assert isinstance(model, LocalModel)
-        values = np.empty((len(series), self.h, store.values.shape[1]))
+        values = np.empty((len(series), self._steps(), store.values.shape[1]))
         known = fitted.preparation.series_in(store.ids)
         loc, scale = (part.copy() for part in fitted.preparation.targets.of(np.maximum(known, 0)))
-        for s in np.unique(series):
-            mine = series == s
+        order = np.argsort(series, kind="stable")
+        for mine in np.split(order, np.flatnonzero(np.diff(series[order])) + 1) if len(order) else ():
+            s = series[mine[0]]
             history = store.values[store.starts[s] : rows[mine].max() + 1]
             values[mine] = model.forecast(history, rows[mine] - store.starts[s])
             if known[s] < 0:
@@ -97,6 +98,9 @@ class Local(Estimator):
 
     def _read(self, X: Any) -> Frame:
         return super()._read(X.without_covariates() if isinstance(X, Frame) else X)
+
+    def _known(self, future: Any) -> None:
+        """Covariates are left unread."""
 
     def _own(self, season: int) -> dict[str, Any]:
         own = {name: getattr(self, name) for name in own_arguments(self.network)}

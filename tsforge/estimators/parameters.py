@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from inspect import Parameter, signature
 
 from tsforge.errors import UnknownArgumentError, suggest
+from tsforge.frame.frame import KNOWN
 from tsforge.models.base import FROM_THE_FRAME
 
 # Words of other libraries and scripts, and ours for the same thing.
@@ -24,11 +25,15 @@ OURS = {
     "lookback": "input_size",
     "window_length": "input_size",
     "n_lags": "input_size",
-    "futr_df": "future (of predict)",
-    "X_df": "future (of predict)",
-    "futr_exog_list": "future (a role of the frame)",
-    "hist_exog_list": "past (a role of the frame)",
-    "stat_exog_list": "static (a role of the frame)",
+    "n": "h",
+    "futr_df": "future",
+    "X_df": "future",
+    "futr_exog_list": "future",
+    "hist_exog_list": "past",
+    "stat_exog_list": "static",
+    "target_col": "targets",
+    "value_cols": "targets",
+    "coverage": "level",
     "n_epochs": "max_epochs",
     "epochs": "max_epochs",
     "train_epochs": "max_epochs",
@@ -42,7 +47,16 @@ OURS = {
     "windows_batch_size": "batch_size",
     "quantile": "quantiles",
     "period_scope": "periods",
-    "enc_in": "in_channels, which follows from the targets",
+    "enc_in": "in_channels",
+}
+# What is no argument of a constructor here, and what it is.
+ELSEWHERE = {
+    **{role: f"a role of the frame: fit(table, {role}=...) or tsforge.Frame(table, {role}=...)" for role in KNOWN},
+    "future": "a role of the frame, for what is known ahead, and an argument of predict, which brings its values",
+    "level": "an argument of predict: predict(level=[80, 95])",
+    "quantiles": "an argument of predict, and of the loss 'quantile'",
+    "in_channels": "the number of targets, which the frame says",
+    "outputs": "what the loss asks for",
 }
 
 
@@ -53,10 +67,15 @@ def own_arguments(network: type) -> dict[str, Parameter]:
 
 
 def unknown_argument(owner: str, name: str, known: Iterable[str]) -> UnknownArgumentError:
-    """The error for an argument that `owner` does not have: names our word for it, or the nearest."""
+    """The error for an argument that `owner` does not have: names our word and its place, or the nearest word."""
     known = list(known)
-    if name in OURS:
-        hint = f" tsforge calls it {OURS[name]}."
+    ours = OURS.get(name, name)
+    if ours in known:
+        hint = f" tsforge calls it {ours}."
+    elif ours in ELSEWHERE:
+        hint = f" {'It' if ours == name else f'tsforge calls it {ours}; it'} is {ELSEWHERE[ours]}."
+    elif ours != name:
+        hint = f" tsforge calls it {ours}, and {owner} has none. There are: {', '.join(known)}."
     else:
         hint = suggest(name, known) or f" There are: {', '.join(known)}."
     return UnknownArgumentError(f"{owner} has no argument {name!r}.{hint}")

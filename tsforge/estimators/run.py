@@ -1,40 +1,28 @@
 """Runs: a recipe becomes a fitted model in a folder, scored on its test part; and a folder becomes a model again."""
 
+import logging
+import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from tsforge.data.load import load
-from tsforge.errors import ArtifactError, FrameError, RecipeError, TsforgeError
-from tsforge.estimators.base import Estimator
+from tsforge.errors import ArtifactError, OutputExistsError, RecipeError, TsforgeError
+from tsforge.estimators.base import Estimator, check_h
+from tsforge.estimators.division import Divided, divide, training_rows
 from tsforge.estimators.estimator import estimator, from_recipe
 from tsforge.estimators.fitted import read_fitted
 from tsforge.evaluation.backtest import forecasts_at
-from tsforge.evaluation.evaluate import evaluate
+from tsforge.evaluation.evaluate import evaluate, scores_table
 from tsforge.frame.frame import Frame
-from tsforge.training.artifact import refuse_existing
-from tsforge.training.recipe import Recipe, RunRecord, SplitPart
+from tsforge.training.artifact import read_run, refuse_existing
+from tsforge.training.checkpoint import NAME, Checkpoint
+from tsforge.training.recipe import Recipe, RunRecord
 
-
-@dataclass(frozen=True)
-class Divided:
-    """A frame and its parts.
-
-    Args:
-        frame: All rows.
-        fitted: The rows that fitting may look at: training and validation.
-        train: The training rows alone, by which scores are scaled.
-        cutoffs: `unique_id, cutoff, window` of the test windows, None without a test part.
-    """
-
-    frame: Frame
-    fitted: Frame
-    train: Frame
-    cutoffs: pl.DataFrame | None
+log = logging.getLogger("tsforge")
 
 
 @dataclass(frozen=True)
@@ -50,6 +38,11 @@ class Result:
     model: Estimator
     test: list[dict[str, Any]]
     windows: int
+
+    @property
+    def table(self) -> list[dict[str, Any]]:
+        """The scores with one row per model and one column per metric."""
+        return scores_table(pl.DataFrame(self.test)).to_dicts() if self.test else []
 
 
 def open_run(path: str | Path) -> Estimator:
@@ -80,130 +73,132 @@ def run_recipe(
     The state of training stands in `OUT.partial` meanwhile, and is gone when `out` is there.
 
     Raises:
-        OutputExistsError: `out` exists and `overwrite` was not given.
+        OutputExistsError: `out` exists, or the checkpoint of an unfinished run, and `overwrite` was not given.
         RecipeError: the recipe asks for a split that the data do not have.
         ArtifactError: `resume` was given and the checkpoint belongs to another training.
     """
     refuse_existing(out, overwrite)
-    partial = out.with_name(f"{out.name}.partial")
-    frame = load_frame(recipe.frame)
-    model, divided = prepare_run(recipe, frame)
-    if partial.exists() and not resume:
-        shutil.rmtree(partial)
+    partial = _partial(out)
+    _heed_checkpoint(out, resume, overwrite)
+    model, divided = prepare_run(recipe, load_frame(recipe.frame))
+    rehearse(model, recipe, divided)
+    if not resume:
+        shutil.rmtree(partial, ignore_errors=True)
     try:
         model.fit(divided.fitted, checkpoint=partial, verbose=verbose)
     except TsforgeError:
         if not resume:  # what failed here would fail again
             shutil.rmtree(partial, ignore_errors=True)
         raise
-    test = score_test(model, recipe, divided) if divided.cutoffs is not None else []
-    resolved = resolved_recipe(recipe, model)
-    model.fitted_.write(out, model.get_params(), resolved, test=test or None, overwrite=overwrite)
+    test = _score_or_keep(model, recipe, divided, out)
+    model.fitted_.write(out, model.get_params(), resolved_recipe(recipe, model), test=test or None, overwrite=overwrite)
     shutil.rmtree(partial, ignore_errors=True)
     return Result(model, test, 0 if divided.cutoffs is None else len(divided.cutoffs))
 
 
+def finished_run(out: Path) -> RunRecord:
+    """The record of a run that is whole; its checkpoint goes where a kill has left it beside the run.
+
+    Raises:
+        ArtifactError: the folder is no whole run.
+    """
+    record = read_run(out)[0]
+    found = Checkpoint.read(_partial(out))
+    if found is not None and found.progress.stopped and found.progress.history == record.history:
+        shutil.rmtree(_partial(out))
+    return record
+
+
+def kept_training(out: Path) -> bool:
+    """Whether a checkpoint is there from which the training of `out` can go on."""
+    return (_partial(out) / NAME).exists()
+
+
+def _partial(out: Path) -> Path:
+    return out.with_name(f"{out.name}.partial")
+
+
+def _heed_checkpoint(out: Path, resume: bool, overwrite: bool) -> None:
+    kept = kept_training(out)
+    if kept and not (resume or overwrite):
+        raise OutputExistsError(
+            f"{_partial(out)} holds an unfinished training: go on with resume=True (--resume), or throw it away with "
+            "overwrite=True (--overwrite)."
+        )
+    if resume and not kept:
+        log.info(f"There is no checkpoint in {_partial(out)}; the training starts at its first step.")
+
+
 def prepare_run(recipe: Recipe, frame: Frame) -> tuple[Estimator, Divided]:
-    """The estimator of a recipe, not fitted, and the parts of its frame."""
+    """The estimator of a recipe, not fitted, and the parts of its frame.
+
+    Raises:
+        RecipeError: two places of the recipe state one argument, or the data do not have the split.
+    """
     train = dict(recipe.train)
-    published = recipe.split.protocol == "published"
-    if published or recipe.split.val is not None:
-        if "val_size" in train:
+    if "h" not in recipe.model:
+        raise RecipeError("model.h is missing: the number of steps to forecast, as in model: {name: dlinear, h: 24}.")
+    twice = sorted((recipe.model.keys() & train.keys()) - {"name"})
+    if twice:
+        raise RecipeError(f"model.{twice[0]} and train.{twice[0]} say the same thing twice: keep one of them.")
+    published = frame.split if recipe.split.protocol == "published" else None
+    val = recipe.split.val if published is None else published.val
+    if val is not None:
+        if "val_size" in train or "val_size" in recipe.model:
             raise RecipeError(
                 "train.val_size and split say the same thing twice: keep split.val, or the published split."
             )
-        if published and frame.split is None:
-            raise RecipeError(
-                "split.protocol = published: this dataset states no split; give split.test or split.cutoff."
-            )
-        train["val_size"] = frame.split.val if published and frame.split else recipe.split.val
+        train["val_size"] = val
     model = from_recipe({"model": recipe.model, "train": train})
-    return model, divide(frame, recipe.split, model.h, train.get("val_size"))
+    return model, divide(frame, recipe.split, check_h(model.h))
 
 
-def divide(frame: Frame, split: SplitPart, h: int, val_size: float | int | None) -> Divided:
-    """The parts of a frame.
+def rehearse(model: Estimator, recipe: Recipe, divided: Divided) -> None:
+    """Scores seasonal naive on one window of each series, so that a fault of `evaluate` shows before a long training.
 
     Raises:
-        FrameError: the parts do not fit into the series.
+        UnknownNameError: there is no such metric.
+        ArgumentError: a metric needs intervals and there is no level, or a level cannot be.
     """
-    if not split.tests:
-        return Divided(frame, frame, frame, None)
-    if frame.steps is None:
-        raise FrameError("A test part needs a regular frame: give Frame(..., resample='1h').")
-    steps = frame.table.select("unique_id", step=frame.steps)
-    length = steps.select(pl.col("step").max().over("unique_id") + 1).to_series()
-    if split.protocol == "published" and frame.split is not None:
-        first = pl.repeat(frame.split.train + frame.split.val, len(steps), eager=True)
-        end = first + frame.split.test
-    elif split.test is not None:
-        first, end = length - split.test, length
-    else:
-        seen = frame.table["ds"] <= _stamp(split.cutoff, frame)
-        past = steps.with_columns(seen=seen).select(pl.when("seen").then("step").max().over("unique_id")).to_series()
-        first, end = past.fill_null(-1) + 1, length
-    fitted = frame.rows(steps["step"] < first)
-    held = val_size if isinstance(val_size, int) else 0
-    train = frame.rows(steps["step"] < first - held)
-    return Divided(frame, fitted, train, _test_cutoffs(frame, first, end, split, h))
+    if divided.cutoffs is None:
+        return
+    some = divided.cutoffs.group_by("unique_id", maintain_order=True).first()
+    baseline = estimator("seasonal_naive")(h=model.h).fit(divided.fitted)
+    forecasts = forecasts_at([baseline], divided.frame, some, level=recipe.evaluate.level, fit=False)
+    level = log.level
+    log.setLevel(logging.WARNING)  # what is left out is said once, when all windows are scored
+    try:
+        _scores(forecasts, model, recipe, divided)
+    finally:
+        log.setLevel(level)
 
 
-def _stamp(value: Any, frame: Frame) -> Any:
-    dtype = frame.table.schema["ds"]
-    if dtype.is_integer():
-        return value
-    text = pl.Series([str(value)])
-    stamp = text.str.to_datetime("%Y-%m-%d", strict=False).fill_null(
-        text.str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False)
-    )
-    if stamp[0] is None:
-        raise RecipeError(f"split.cutoff = {value!r}: wanted a time such as 2020-01-31 or 2020-01-31 13:00:00.")
-    zone = getattr(dtype, "time_zone", None)
-    return (stamp.dt.replace_time_zone(zone) if zone else stamp).cast(dtype)[0]
-
-
-def _test_cutoffs(frame: Frame, first: pl.Series, end: pl.Series, split: SplitPart, h: int) -> pl.DataFrame:
-    spans = (
-        frame.table.select("unique_id", "ds")
-        .with_columns(first=first, end=end)
-        .group_by("unique_id", maintain_order=True)
-        .first()
-    )
-    step = split.step or (1 if split.windows == "all" else h)
-    parts = []
-    for name, begin, low, high in spans.select("unique_id", "ds", "first", "end").iter_rows():
-        last = high - h - 1  # the last cutoff whose horizon lies in the part
-        steps = np.arange(last, low - 2, -step)[::-1]
-        steps = steps if split.windows == "all" else steps[-split.windows :]
-        stamps = frame.grid.add(pl.Series([begin] * len(steps), dtype=frame.table.schema["ds"]), steps)
-        parts.append(
-            pl.DataFrame(
-                {"unique_id": pl.Series([name] * len(steps), dtype=frame.table.schema["unique_id"]), "cutoff": stamps}
-            )
-        )
-    cutoffs = pl.concat(parts)
-    if not len(cutoffs):
-        raise FrameError(
-            f"split: no test window of h={h} fits into the test part of any series; make it at least {h} steps."
-        )
-    return cutoffs.with_columns(window=pl.lit(0))
+def _score_or_keep(model: Estimator, recipe: Recipe, divided: Divided, out: Path) -> list[dict[str, Any]]:
+    if divided.cutoffs is None:
+        return []
+    log.info(f"scoring {len(divided.cutoffs)} test windows")
+    try:
+        return score_test(model, recipe, divided)
+    except TsforgeError as error:
+        if not kept_training(out):
+            raise
+        raise type(error)(
+            f"{error} The training is kept in {_partial(out)}: change `evaluate` and go on with --resume."
+        ) from None
 
 
 def score_test(model: Estimator, recipe: Recipe, divided: Divided) -> list[dict[str, Any]]:
-    """Scores of the test windows, beside seasonal naive."""
-    forecasts = forecasts_of_test(model, recipe, divided)
+    """Scores of the test windows, beside seasonal naive: model, metric, value (None where there is none), cells."""
+    scores = _scores(forecasts_of_test(model, recipe, divided), model, recipe, divided)
+    return [row | {"value": row["value"] if math.isfinite(row["value"]) else None} for row in scores.to_dicts()]
+
+
+def _scores(forecasts: pl.DataFrame, model: Estimator, recipe: Recipe, divided: Divided) -> pl.DataFrame:
     part = recipe.evaluate
-    season = divided.frame.season
-    scores = evaluate(
-        forecasts,
-        part.metrics,
-        by=(),
-        scale=part.scale,
-        train=divided.train.table.select("unique_id", "ds", *divided.frame.targets),
-        season=season,
-        pool=part.pool,
+    train = training_rows(divided.fitted, model.h, model.get_params()["val_size"])
+    return evaluate(
+        forecasts, part.metrics, by=(), scale=part.scale, train=train, season=divided.frame.season, pool=part.pool
     )
-    return scores.to_dicts()
 
 
 def forecasts_of_test(
@@ -220,21 +215,22 @@ def forecasts_of_test(
 
 
 def load_frame(part: dict[str, Any]) -> Frame:
-    """The frame that a recipe names.
+    """The frame that a recipe names: `name` of a dataset, `path` of a file, or `data`, which may be either.
 
     Raises:
         RecipeError: it names none, or two.
     """
     given = dict(part)
-    sources = [given.pop(key) for key in ("name", "path", "data") if key in given]
-    if len(sources) != 1:
+    sources = {key: given.pop(key) for key in ("name", "path", "data") if key in given}
+    if len(sources) != 1 or not isinstance(next(iter(sources.values())), str):
         raise RecipeError("frame: wanted the name of a dataset or the path of a file, as in frame: {name: etth1}.")
-    return load(sources[0], **given)
+    source = next(iter(sources.values()))
+    return load(Path(source) if "path" in sources else source, **given)
 
 
 def resolved_recipe(recipe: Recipe, model: Estimator) -> dict[str, Any]:
-    """The recipe with every default written out, as it is stored in the run."""
-    plain = recipe.plain()
-    return plain | model.to_recipe()
-
-
+    """The recipe with every default written out, as it is stored in the run; it runs again."""
+    plain = recipe.plain() | model.to_recipe()
+    if recipe.split.protocol is not None or recipe.split.val is not None:
+        del plain["train"]["val_size"]  # the split states it
+    return plain

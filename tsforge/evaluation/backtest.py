@@ -9,8 +9,11 @@ import polars as pl
 from sklearn.base import clone
 
 from tsforge.errors import ArgumentError, FrameError, LeakError
-from tsforge.forecaster import Forecaster
+from tsforge.evaluation.evaluate import BAND, KEYS
+from tsforge.evaluation.intervals import check_levels, check_quantiles
+from tsforge.forecaster import Forecaster, Levels
 from tsforge.frame.canonical import to_polars
+from tsforge.frame.check import read_times
 from tsforge.frame.frame import Frame, as_frame
 
 Align = Literal["time", "end"]
@@ -23,8 +26,8 @@ def backtest(
     n_windows: int = 1,
     step_size: int | None = None,
     refit: bool | int = False,
-    level: Sequence[float | int] | None = None,
-    quantiles: Sequence[float | int] | None = None,
+    level: Levels | None = None,
+    quantiles: Levels | None = None,
     fit: bool = True,
     align: Align = "time",
     **roles: Any,
@@ -51,10 +54,11 @@ def backtest(
 
     Raises:
         LeakError: with `fit=False`, a cutoff lies before the end of what a model was fitted on.
-        ArgumentError: two models have one name or different `h`; an argument has a value that cannot work.
+        ArgumentError: two models have one name or different `h`; an argument has a value that cannot work or does
+            nothing.
         FrameError: the series are too short for the cutoffs.
     """
-    several = [models] if isinstance(models, Forecaster) else list(models)
+    several = list(models) if isinstance(models, Sequence) else [models]
     h = _same_h(several)
     made = as_frame(frame, **roles)
     table = cutoffs_of(made, h, n_windows, h if step_size is None else step_size, align)
@@ -64,37 +68,34 @@ def backtest(
 
 def forecasts_at(
     models: Sequence[Forecaster], frame: Frame, cutoffs: pl.DataFrame, *, refit: bool | int = False,
-    level: Sequence[float | int] | None = None, quantiles: Sequence[float | int] | None = None, fit: bool = True,
+    level: Levels | None = None, quantiles: Levels | None = None, fit: bool = True,
 ) -> pl.DataFrame:
     """Forecasts after given cutoffs (`unique_id, cutoff, window`), in polars."""
-    every = len(cutoffs) if refit is False else int(refit)
-    if every < 1:
-        raise ArgumentError(f"refit={refit!r}: wanted False, True, or a number of cutoffs, 1 or more.")
+    every = _refit_every(refit, fit, len(cutoffs))
+    asked = {"level": check_levels(level), "quantiles": check_quantiles(quantiles)}
+    groups = _groups(cutoffs, every) if fit else []
     tables = []
     for model in models:
-        parts = []
-        fitted = model
-        for number, group in enumerate(_windows(cutoffs)):
-            if fit and number % every == 0:
-                copied: Any = clone(model)
-                fitted = copied.fit(_up_to(frame, group))
-            if not fit:
-                _refuse_leak(model, group)
-            parts.append((fitted, group))
-        tables.append(_together(frame, parts, tuple(level or ()), tuple(quantiles or ())))
+        if fit:
+            parts = [_fitted(model, frame, group).predict_at(frame, group.drop("window"), **asked) for group in groups]
+        else:
+            _refuse_leak(model, cutoffs)
+            parts = [model.predict_at(frame, cutoffs.drop("window"), **asked)]
+        tables.append(pl.concat(parts))
     return _side_by_side(tables)
 
 
 def cutoffs_of(frame: Frame, h: int, n_windows: int, step_size: int, align: Align = "time") -> pl.DataFrame:
-    """`unique_id, cutoff, window`: the last times that forecasts may see, window 0 the earliest.
+    """`unique_id, cutoff, window`: the last times that forecasts may see, window 0 the earliest, on a regular grid.
+
+    A series has those cutoffs that lie at or after its first row and before its last. One that lies between two steps
+    of a series (weeks that start on another day) is meant as the step before it.
 
     Raises:
         ArgumentError: a count below 1.
         FrameError: no series reaches from the first cutoff to `h` steps after it.
     """
-    for name, value in (("n_windows", n_windows), ("step_size", step_size)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-            raise ArgumentError(f"{name}={value!r}: wanted a whole number, 1 or more.")
+    _check_counts(n_windows=n_windows, step_size=step_size)
     if align not in ("time", "end"):
         raise ArgumentError(f"align={align!r}: wanted 'time' or 'end'.")
     spans = frame.table.group_by("unique_id", maintain_order=True).agg(
@@ -115,9 +116,8 @@ def cutoffs_of(frame: Frame, h: int, n_windows: int, step_size: int, align: Alig
     ).select("unique_id", "cutoff", "window")
     if usable["window"].n_unique() < n_windows:
         raise FrameError(
-            f"The series are too short for {n_windows} windows of h={h}, {step_size} steps apart: "
-            f"{h + step_size * (n_windows - 1) + 1} steps are needed. Take fewer windows or a smaller step; for series "
-            "that do not share a calendar, align='end'."
+            f"The series are {_too_short(h, n_windows, step_size)} For series that do not share a calendar there is "
+            "align='end'."
         )
     return usable
 
@@ -132,23 +132,34 @@ class WindowSplit:
         h: Steps ahead.
         n_windows: Splits.
         step_size: Steps between cutoffs; None is `h`.
+        roles: Keywords of `Frame`, for a table that needs some, as in `time_col="when"`.
     """
 
-    def __init__(self, h: int, n_windows: int = 3, step_size: int | None = None) -> None:
-        self.h, self.n_windows, self.step_size = h, n_windows, step_size
+    def __init__(self, h: int, n_windows: int = 3, step_size: int | None = None, **roles: Any) -> None:
+        self.h, self.n_windows, self.step_size, self.roles = h, n_windows, step_size, roles
 
-    def split(self, X: Any, y: Any = None, groups: Any = None, **roles: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Row positions of training and test, the earliest split first; rows may stand in any order."""
-        frame = as_frame(X, **roles)
-        table, _ = to_polars(frame.table if isinstance(X, Frame) else X)
-        times = _stamps(table, frame)
-        last = frame.table["ds"].max()
+    def split(self, X: Any, y: Any = None, groups: Any = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Row positions of training and test, the earliest split first; rows may stand in any order.
+
+        Raises:
+            ArgumentError: a count below 1.
+            FrameError: the table cannot be read, or no row lies before the first cutoff.
+        """
+        step = self.h if self.step_size is None else self.step_size
+        _check_counts(h=self.h, n_windows=self.n_windows, step_size=step)
+        frame = as_frame(X, **self.roles)
+        table = frame.table if isinstance(X, Frame) else to_polars(X)[0]
+        name = "ds" if isinstance(X, Frame) else frame.schema.time_col
+        times, last = read_times(table[name], name), frame.table["ds"].max()
         for window in range(self.n_windows):
-            back = self.h + (self.step_size or self.h) * (self.n_windows - 1 - window)
+            back = self.h + step * (self.n_windows - 1 - window)
             ends = frame.grid.add(
                 pl.Series([last, last], dtype=frame.table.schema["ds"]), np.array([-back, self.h - back])
             )
-            yield np.flatnonzero((times <= ends[0]).to_numpy()), np.flatnonzero((times <= ends[1]).to_numpy())
+            train, test = (np.flatnonzero((times <= end).to_numpy()) for end in ends)
+            if not len(train):
+                raise FrameError(f"The series are {_too_short(self.h, self.n_windows, step)}")
+            yield train, test
 
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
         """Number of splits."""
@@ -164,17 +175,49 @@ def forecasts_to_nixtla(forecasts: Any) -> Any:
     return table.with_columns(joined.alias("unique_id")).drop("target").to_native()
 
 
-def _stamps(table: pl.DataFrame, frame: Frame) -> pl.Series:
-    from tsforge.frame.check import read_times
+def check_column(name: str) -> str:
+    """The name of a model's column.
 
-    name = frame.schema.time_col if frame.schema.time_col in table.columns else "ds"
-    return read_times(table[name], name)
+    Raises:
+        ArgumentError: a forecast frame calls another of its columns so.
+    """
+    if name in KEYS or BAND.fullmatch(name):
+        raise ArgumentError(
+            f"A model cannot be called {name!r}: a forecast frame has {', '.join(KEYS)} and columns that end in "
+            "-lo-80, -hi-80 or -q-0.1 beside it. Give another alias=."
+        )
+    return name
+
+
+def _check_counts(**counts: Any) -> None:
+    for name, value in counts.items():
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+            raise ArgumentError(f"{name}={value!r}: wanted a whole number, 1 or more.")
+
+
+def _too_short(h: int, n_windows: int, step: int) -> str:
+    return (
+        f"too short for {n_windows} windows of h={h}, {step} steps apart: {h + step * (n_windows - 1) + 1} steps are "
+        "needed. Take fewer windows or a smaller step."
+    )
+
+
+def _refit_every(refit: bool | int, fit: bool, cutoffs: int) -> int:
+    """After how many windows a model is fitted again."""
+    if not isinstance(refit, int | np.integer) or (refit is not False and refit < 1):
+        raise ArgumentError(f"refit={refit!r}: wanted False, True, or a number of cutoffs, 1 or more.")
+    if refit is not False and not fit:
+        raise ArgumentError(f"refit={refit!r} and fit=False exclude each other: models are fitted, or taken as given.")
+    return cutoffs if refit is False else int(refit)
 
 
 def _same_h(models: Sequence[Forecaster]) -> int:
     if not models:
         raise ArgumentError("backtest needs at least one model.")
-    names = [model.name for model in models]
+    for model in models:
+        if isinstance(model, type) or not isinstance(model, Forecaster):
+            raise ArgumentError(f"backtest: {model!r} is no forecaster; wanted such as tsforge.SeasonalNaive(h=24).")
+    names = [check_column(model.name) for model in models]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise ArgumentError(f"Two models are called {twice!r}: give one of them another alias=.")
@@ -184,11 +227,17 @@ def _same_h(models: Sequence[Forecaster]) -> int:
     return models[0].h
 
 
-def _windows(cutoffs: pl.DataFrame) -> list[pl.DataFrame]:
-    return [
-        part.drop("window")
-        for part in cutoffs.sort("window", maintain_order=True).partition_by("window", maintain_order=True)
-    ]
+def _groups(cutoffs: pl.DataFrame, every: int) -> list[pl.DataFrame]:
+    """The cutoffs that one fit answers, the earliest first."""
+    windows = cutoffs["window"].unique().sort()
+    return [cutoffs.filter(pl.col("window").is_in(windows.slice(start, every).implode()))
+            for start in range(0, len(windows), every)]
+
+
+def _fitted(model: Forecaster, frame: Frame, cutoffs: pl.DataFrame) -> Forecaster:
+    """A clone that has seen the rows up to the first window of these cutoffs."""
+    copied: Any = clone(model)
+    return copied.fit(_up_to(frame, cutoffs.filter(pl.col("window") == pl.col("window").min()).drop("window")))
 
 
 def _up_to(frame: Frame, cutoffs: pl.DataFrame) -> Frame:
@@ -196,18 +245,6 @@ def _up_to(frame: Frame, cutoffs: pl.DataFrame) -> Frame:
         return frame.rows(pl.col("ds") <= cutoffs[0, "cutoff"])
     ends = frame.table.select("unique_id").join(cutoffs, on="unique_id", how="left", maintain_order="left")["cutoff"]
     return frame.rows((frame.table["ds"] <= ends).fill_null(False))
-
-
-def _together(
-    frame: Frame, parts: list[tuple[Forecaster, pl.DataFrame]], level: tuple, quantiles: tuple
-) -> pl.DataFrame:
-    """One call for all cutoffs that one fitted model answers."""
-    tables = []
-    for model in dict.fromkeys(id(fitted) for fitted, _ in parts):
-        fitted = next(f for f, _ in parts if id(f) == model)
-        cutoffs = pl.concat([group for f, group in parts if id(f) == model])
-        tables.append(fitted.predict_at(frame, cutoffs, level=level, quantiles=quantiles))
-    return pl.concat(tables) if len(tables) > 1 else tables[0]
 
 
 def _side_by_side(tables: list[pl.DataFrame]) -> pl.DataFrame:
@@ -223,7 +260,8 @@ def _side_by_side(tables: list[pl.DataFrame]) -> pl.DataFrame:
 
 
 def _refuse_leak(model: Forecaster, cutoffs: pl.DataFrame) -> None:
-    early = cutoffs.join(model.trained_until(), on="unique_id").filter(pl.col("cutoff") < pl.col("ds"))
+    known = model.trained_until().with_columns(pl.col("unique_id").cast(cutoffs.schema["unique_id"], strict=False))
+    early = cutoffs.join(known, on="unique_id").filter(pl.col("cutoff") < pl.col("ds"))
     if len(early):
         first = early.row(0, named=True)
         raise LeakError(

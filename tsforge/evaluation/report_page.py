@@ -100,7 +100,7 @@ def _profile(profile: pl.DataFrame) -> str:
 
 def _learning(learning: Mapping[str, Any]) -> str:
     if not any(line["x"] for line in learning["lines"].values()):
-        return "<p>Nothing was trained.</p>"
+        return "<p>No training is recorded here.</p>"
     shown = max(len(line["x"]) for line in learning["lines"].values())
     thinned = f" Of {learning['records']:,} records {shown:,} are drawn, evenly." if shown < learning["records"] else ""
     return _figure("learning-plot", f"Loss by training step; below it the learning rate, where it was logged.{thinned}")

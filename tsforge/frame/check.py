@@ -49,8 +49,9 @@ def read_times(stamps: pl.Series, name: str) -> pl.Series:
 def check_keys(table: pl.DataFrame) -> None:
     """Raises FrameError where a series has the same stamp twice (the table is sorted)."""
     again = (pl.col("unique_id") == pl.col("unique_id").shift(1)) & (pl.col("ds") == pl.col("ds").shift(1))
-    doubles = table.lazy().select("unique_id", "ds").filter(again).collect()
-    if len(doubles):
+    repeated = table.select(again).to_series()
+    if repeated.any():
+        doubles = table.select("unique_id", "ds").filter(repeated)
         first = doubles.row(0)
         raise FrameError(
             f"Series {first[0]!r} has the time {first[1]} more than once ({len(doubles)} repeated rows in "

@@ -15,6 +15,7 @@ from tsforge.frame.canonical import (
     canonical,
     check_static,
     check_words,
+    constant_columns,
     find_id,
     from_polars,
     in_order,
@@ -23,7 +24,7 @@ from tsforge.frame.canonical import (
 )
 from tsforge.frame.check import check_keys, check_observed, read_values, steps_in_series
 from tsforge.frame.grid import MONTHS, Grid, grid_of, infer_freq, season_of
-from tsforge.frame.schema import Encoding, Schema, as_names, choose_roles, find_time, list_names
+from tsforge.frame.schema import Encoding, Schema, as_names, choose_roles, find_time, list_names, require
 from tsforge.frame.split import Split
 from tsforge.frame.wide import as_channels
 
@@ -201,9 +202,29 @@ class Frame:
         kept = table.join(last, on="unique_id", how="left", maintain_order="left")
         return self.rows(kept.select(pl.col("step") >= pl.col("since")).to_series())
 
-    def as_given(self, schema: Schema, kind: str, time_dtype: Any) -> "Frame":
-        """The same rows, given back under these names and in this kind of table."""
-        return self._with(schema=schema, kind=kind, time_dtype=time_dtype)
+    @classmethod
+    def stored(cls, table: pl.DataFrame, schema: Schema, *, month_end: bool, kind: str, time_dtype: Any) -> "Frame":
+        """The frame of some rows of one that was checked, with the schema and the grid of that one.
+
+        Raises:
+            FrameError: the rows and the schema do not fit together.
+        """
+        placed = schema.as_placed()
+        require(table.columns, ("unique_id", "ds", *placed.columns, *placed.static), "stored rows")
+        if len(table) == 0:
+            raise FrameError("There is no stored row.")
+        static = constant_columns(table, placed.static) if placed.static else None
+        table, _ = in_order(table.select("unique_id", "ds", *placed.columns))
+        table = read_values(table, placed.columns)
+        check_keys(table)
+        every = schema.grid if schema.irregular else schema.freq
+        grid = replace(grid_of(every or "1i", table["ds"]), month_end=month_end)
+        made = object.__new__(cls)
+        made._set(
+            table=table, schema=schema, grid=grid, steps=None if schema.irregular else steps_in_series(table, grid),
+            static=check_static(static, table), kind=kind, time_dtype=time_dtype, notices=(), split=None,
+        )
+        return made
 
     def without_covariates(self) -> "Frame":
         """The same series and targets, nothing else: what a model without covariates takes."""
@@ -212,13 +233,19 @@ class Frame:
 
     def give_back(self, table: pl.DataFrame) -> Any:
         """A result under the user's column names and in the kind of table that came in."""
-        names = {"ds": self.schema.time_col} | ({"unique_id": self.schema.id_col} if self.schema.id_col else {})
-        if self.schema.id_col is None:
-            table = table.drop("unique_id", strict=False)
-        if isinstance(self.time_dtype, pl.Datetime):
-            times = pl.col([name for name in ("ds", "cutoff") if name in table.columns])
-            table = table.with_columns(times.dt.cast_time_unit(self.time_dtype.time_unit))
-        return from_polars(table.rename(names, strict=False), self.kind)
+        names = {"ds": self.schema.time_col, "unique_id": self.schema.id_col}
+        unit: Any = getattr(self.time_dtype, "time_unit", "us")
+        columns = []
+        for column in table:  # column by column, since a query of polars takes longer than all of this
+            name = names.get(column.name, column.name)
+            if column.name in ("ds", "cutoff") and unit != getattr(column.dtype, "time_unit", unit):
+                column = column.dt.cast_time_unit(unit)
+            if name is not None:
+                columns.append(column.alias(name))
+        return from_polars(pl.DataFrame(columns), self.kind)
+
+
+KNOWN = tuple(name for name in signature(Frame).parameters if name != "df")
 
 
 def as_frame(df: Any, schema: Schema | None = None, **roles: Any) -> Frame:
@@ -233,10 +260,9 @@ def as_frame(df: Any, schema: Schema | None = None, **roles: Any) -> Frame:
         return df
     if schema is not None:
         roles = {name: getattr(schema, name) for name in STATED} | {"static": schema.static or None} | roles
-    known = [name for name in signature(Frame.__init__).parameters if name not in ("self", "df")]
     for name in roles:
-        if name not in known:
-            raise ArgumentError(f"A frame has no role {name!r}.{suggest(name, known)}")
+        if name not in KNOWN:
+            raise ArgumentError(f"A frame has no role {name!r}.{suggest(name, KNOWN)}")
     return Frame(df, **roles)
 
 

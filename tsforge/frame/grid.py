@@ -34,16 +34,21 @@ class Grid:
 
     def steps(self, ds: pl.Series, first: pl.Series) -> pl.Series:
         """Whole steps from `first` to `ds`, row by row; null where a stamp lies off the grid."""
-        apart, rest = self._apart(ds, first)
-        return pl.DataFrame({"apart": apart, "rest": rest}).select(
-            pl.when((pl.col("apart") % self._length(ds) == 0) & pl.col("rest"))
-            .then(pl.col("apart") // self._length(ds))
-        ).to_series().cast(pl.Int64)
+        apart, same = self._apart(ds, first)
+        whole, rest = np.divmod(apart, self._length(ds))
+        steps, on_grid = pl.Series(whole), (rest == 0) & same
+        return steps if on_grid.all() else pl.select(pl.when(pl.Series(on_grid)).then(steps)).to_series()
+
+    def floor(self, ds: pl.Series, first: pl.Series) -> np.ndarray:
+        """The last whole step from `first` that lies at or before `ds`, row by row."""
+        apart, _ = self._apart(ds, first)
+        steps = apart // self._length(ds)
+        return steps - (self.add(first, steps) > ds).to_numpy()
 
     def fraction(self, ds: pl.Series, first: pl.Series) -> np.ndarray:
         """Steps from `first` to `ds` as floats, for irregular stamps."""
         apart, _ = self._apart(ds, first)
-        return apart.cast(pl.Float64).to_numpy() / self._length(ds)
+        return apart / self._length(ds)
 
     def add(self, ds: pl.Series, steps: np.ndarray) -> pl.Series:
         """The stamps `steps` after `ds`, row by row."""
@@ -51,17 +56,17 @@ class Grid:
             words = pl.Series(steps * self.number).cast(pl.String) + self.unit
             moved = pl.DataFrame({"ds": ds, "by": words}).select(pl.col("ds").dt.offset_by(pl.col("by"))).to_series()
             return moved.dt.month_end() if self.month_end else moved
-        moved = ds.to_physical().cast(pl.Int64).to_numpy() + steps * self._length(ds)
-        return pl.Series(moved).cast(ds.to_physical().dtype).cast(ds.dtype)
+        moved = _physical(ds) + steps * self._length(ds)
+        return pl.Series(moved).cast(ds.dtype)
 
-    def _apart(self, ds: pl.Series, first: pl.Series) -> tuple[pl.Series, pl.Series]:
+    def _apart(self, ds: pl.Series, first: pl.Series) -> tuple[np.ndarray, np.ndarray | bool]:
+        """How far `ds` lies after `first` in months or in the unit of the column; whether the day of the month fits."""
         if self.unit in MONTHS:
             later, earlier = (s.dt.year().cast(pl.Int64) * 12 + s.dt.month() for s in (ds, first))
-            return later - earlier, self._same_day(ds, first)
+            return (later - earlier).to_numpy(), self._same_day(ds, first).to_numpy()
         if self._by_calendar(ds):
             ds, first = ds.dt.replace_time_zone(None), first.dt.replace_time_zone(None)
-        apart = ds.to_physical().cast(pl.Int64) - first.to_physical().cast(pl.Int64)
-        return apart, pl.repeat(True, len(apart), dtype=pl.Boolean, eager=True)
+        return _physical(ds) - _physical(first), True
 
     def _same_day(self, ds: pl.Series, first: pl.Series) -> pl.Series:
         last = ds.dt.date().dt.month_end().dt.day()
@@ -79,6 +84,10 @@ class Grid:
         if self.unit == "i":
             return self.number
         return self.number * UNITS[self.unit] // (UNITS["d"] if ds.dtype == pl.Date else UNITS["us"])
+
+
+def _physical(ds: pl.Series) -> np.ndarray:
+    return ds.cast(pl.Int64).to_numpy()
 
 
 def split_freq(freq: str) -> tuple[int, str]:

@@ -27,4 +27,4 @@ class HuberLoss(Loss):
         self, output: Float[Tensor, "batch h channel 1"], target: Float[Tensor, "batch h channel"],
     ) -> Float[Tensor, "batch h channel"]:
         """The loss of each cell."""
-        return F.huber_loss(output[..., 0], target, reduction="none", delta=self.delta)
+        return F.huber_loss(output.squeeze(-1), target, reduction="none", delta=self.delta)

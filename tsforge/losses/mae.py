@@ -15,4 +15,4 @@ class MAELoss(Loss):
         self, output: Float[Tensor, "batch h channel 1"], target: Float[Tensor, "batch h channel"],
     ) -> Float[Tensor, "batch h channel"]:
         """The absolute error of each cell."""
-        return (output[..., 0] - target).abs()
+        return (output.squeeze(-1) - target).abs()

@@ -13,4 +13,4 @@ class MSELoss(Loss):
         self, output: Float[Tensor, "batch h channel 1"], target: Float[Tensor, "batch h channel"],
     ) -> Float[Tensor, "batch h channel"]:
         """The squared error of each cell."""
-        return (output[..., 0] - target).square()
+        return (output.squeeze(-1) - target).square()

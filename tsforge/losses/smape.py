@@ -15,5 +15,5 @@ class SMAPELoss(Loss):
         self, output: Float[Tensor, "batch h channel 1"], target: Float[Tensor, "batch h channel"],
     ) -> Float[Tensor, "batch h channel"]:
         """The loss of each cell; the denominator carries no gradient, which would reward forecasts of larger size."""
-        size = output[..., 0].detach().abs() + target.abs()
-        return 200 * (output[..., 0] - target).abs() / size.clamp(min=1e-8)
+        size = output.squeeze(-1).detach().abs() + target.abs()
+        return 200 * (output.squeeze(-1) - target).abs() / size.clamp(min=1e-8)

@@ -1,7 +1,8 @@
 """DLinear: trend and remainder of the look-back, one linear map over time each.
 
 Paper     Zeng et al. (2023), "Are Transformers Effective for Time Series Forecasting?", arXiv:2205.13504.
-Equation  trend = moving average of x (ends repeated),   y = A trend + B (x - trend) + bias
+Equation  trend = M x, the moving average with its ends repeated,   y = A trend + B (x - trend) + bias
+          = (B + (A - B) M) x + bias: one map of the look-back, and what is computed
 Shapes    past [batch, lookback, channel] -> [batch, h, channel, output]
 Units     those of the scaled targets, in and out
 """
@@ -42,19 +43,22 @@ class DLinear(Model):
                 f"kernel_size={kernel_size} cannot centre a moving average: give an odd number of steps, as 25."
             )
         self.kernel_size = kernel_size
+        self.counts: Tensor  # M times kernel_size: whole numbers, exact in every precision
+        self.register_buffer("counts", moving_sum(torch.eye(input_size), kernel_size).mT, persistent=False)
         maps = in_channels if individual else 1
         self.trend, self.remainder = (TimeMaps(maps, input_size, h * outputs) for _ in range(2))
 
     def forward(self, batch: Batch) -> Float[Tensor, "batch h channel output"]:
         """The forecast of each window; covariates and statics are not read."""
         x = batch.past.mT  # [batch, channel, lookback]
-        trend = moving_average(x, self.kernel_size)
-        y = self.trend(trend) + self.remainder(x - trend)  # [batch, channel, h * output]
+        weight = self.remainder.weight + (self.trend.weight - self.remainder.weight) / self.kernel_size @ self.counts
+        bias = self.trend.bias + self.remainder.bias
+        y = F.linear(x, weight[0], bias[0]) if len(weight) == 1 else torch.einsum("bct,cot->bco", x, weight) + bias
         return y.unflatten(-1, (self.h, self.outputs)).transpose(1, 2)
 
 
 class TimeMaps(nn.Module):
-    """A linear map over time for each channel, or one for all; initialised as `nn.Linear`."""
+    """Weights of a linear map over time for each channel, or one for all; initialised as `nn.Linear`."""
 
     def __init__(self, maps: int, steps: int, outputs: int) -> None:
         super().__init__()
@@ -62,14 +66,9 @@ class TimeMaps(nn.Module):
         self.weight = nn.Parameter(torch.empty(maps, outputs, steps).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(maps, outputs).uniform_(-bound, bound))
 
-    def forward(self, x: Float[Tensor, "batch channel time"]) -> Float[Tensor, "batch channel output"]:
-        if len(self.weight) == 1:
-            return F.linear(x, self.weight[0], self.bias[0])
-        return torch.einsum("bct,cot->bco", x, self.weight) + self.bias
 
-
-def moving_average(x: Float[Tensor, "*any time"], size: int) -> Float[Tensor, "*any time"]:
-    """The mean over `size` steps around each step; the first and the last value go on beyond the ends."""
+def moving_sum(x: Float[Tensor, "*any time"], size: int) -> Float[Tensor, "*any time"]:
+    """The sum of `size` steps around each step; the first and the last value go on beyond the ends."""
     reach = size // 2
     padded = torch.cat([x[..., :1].expand(*x.shape[:-1], reach), x, x[..., -1:].expand(*x.shape[:-1], reach)], -1)
-    return F.avg_pool1d(padded.flatten(0, -2)[:, None], size, stride=1).view_as(x)
+    return padded.unfold(-1, size, 1).sum(-1)

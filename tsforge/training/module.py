@@ -119,7 +119,10 @@ class ForecastModule(lightning.LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Keys the draws of this step (dropout) by its number."""
-        torch.manual_seed(key(self.arguments.seed, "step", self.progress.step, self.trainer.global_rank))
+        seed = key(self.arguments.seed, "step", self.progress.step, self.trainer.global_rank)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed looks at every kind of device, at every step
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The sum over observed cells divided by their count on all devices together."""
@@ -136,7 +139,10 @@ class ForecastModule(lightning.LightningModule):
         assert batch.future is not None
         assert batch.future_mask is not None
         cells = self.loss.cells(self.network(batch), batch.future)
-        return (cells * batch.future_mask).sum(), batch.future_mask.sum()
+        mask = batch.future_mask
+        if not any(mask.stride()) and bool(mask[0, 0, 0]):  # one true cell, seen as all: nothing is missing
+            return cells.sum(), torch.tensor(mask.numel(), device=cells.device)
+        return (cells * mask).sum(), torch.count_nonzero(mask)
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Counts the step; writes a checkpoint where one is due and no validation follows."""

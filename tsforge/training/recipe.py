@@ -104,7 +104,7 @@ class Recipe(Part):
     @classmethod
     def _model_has_a_name(cls, value: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(value.get("name"), str):
-            raise ValueError("model needs a name, as in model: {name: timesnet, h: 96}")
+            raise ValueError("needs a name, as in model: {name: timesnet, h: 96}")
         return value
 
     def plain(self) -> dict[str, Any]:
