@@ -246,7 +246,7 @@ def test_every_training_argument_changes_something(name):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"max_steps": 5, "max_epochs": 5},
+        {"weight_decay": -1.0}, {"max_steps": 5, "max_epochs": 5},
         {"max_steps": 0},
         {"batch_size": 0},
         {"learning_rate": -1.0},

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from math import inf
 from typing import Any
 
 from tsforge.errors import ArgumentError
@@ -89,8 +90,10 @@ class TrainArguments:
                 raise ArgumentError(f"{name}={value!r}: wanted a whole number, 1 or more.")
         for name in ("learning_rate", "gradient_clip"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
+            if value is not None and not (isinstance(value, float | int) and 0 < value < inf):
                 raise ArgumentError(f"{name}={value!r}: wanted a positive number.")
+        if not (isinstance(self.weight_decay, float | int) and 0 <= self.weight_decay < inf):
+            raise ArgumentError(f"weight_decay={self.weight_decay!r}: wanted 0 or a positive number.")
         _one_of("optimizer", self.optimizer, ("adam", "adamw", "sgd"))
         _one_of("schedule", self.schedule, ("constant", "cosine", "halve"))
         _one_of("short", self.short, ("drop", "pad", "raise"))

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from tsforge.data.windows import Windows
-from tsforge.errors import ArtifactError, UnknownArgumentError
+from tsforge.errors import ArgumentError, ArtifactError, UnknownArgumentError
 from tsforge.losses.base import Loss
 from tsforge.models.base import Model
 from tsforge.training.arguments import TrainArguments
@@ -59,7 +59,7 @@ def fit_network(
     """
     with _undisturbed(arguments.threads):
         torch.manual_seed(key(arguments.seed, "init"))
-        network = make(**sizes, outputs=loss.outputs, **own)
+        network = _made(make, sizes | {"outputs": loss.outputs} | own)
         network = network.to(dtype_of(arguments.precision))
         fingerprint = _fingerprint(make, sizes, own, arguments, data)
         resumed = _resumed(checkpoint, fingerprint)
@@ -74,6 +74,13 @@ def fit_network(
         parameter.requires_grad_(False)
     best = progress.best_step if progress.best_loss is not None else None
     return Trained(network, progress.history, progress.step, best)
+
+
+def _made(make: type[Model], arguments: dict[str, Any]) -> Model:
+    try:
+        return make(**arguments)
+    except TypeError as error:
+        raise ArgumentError(f"{make.__name__} cannot be made of these arguments: {error}.") from None
 
 
 def dtype_of(precision: int | str) -> torch.dtype:
