@@ -96,7 +96,7 @@ class Windows:
         size = self.input_size
         past, past_mask = values[:, :size], mask[:, :size]
         if self.filled and not (inside is None and p.complete):
-            past = carried_forward(past, past_mask)
+            past = past if past_mask.all() else carried_forward(past, past_mask)
         future_mask = mask[:, size:]
         if not complete:
             future_mask = future_mask & torch.from_numpy(there)[:, None, None]
@@ -161,28 +161,33 @@ def forecast_frame(
 ) -> pl.DataFrame:
     """Arrays [window, h, channel] in the user's units -> `unique_id, ds, (target,) (cutoff,) columns ..., (y)`."""
     windows, h, channels = next(iter(columns.values())).shape
-    per_window = np.repeat(np.arange(windows), channels * h)
     stamps, rows, there = store.horizon(series, cutoffs, h)
-    step = np.tile(np.arange(h), windows * channels)
-    channel = np.tile(np.repeat(np.arange(channels), h), windows)
-    names = store.schema.targets
-    keys = {"unique_id": store.ids.gather(series[per_window])}
+    names, channel = store.schema.targets, np.repeat(np.arange(channels), h)
+    keys = {}
     if store.schema.channels_from:  # the channels are series, and go back to rows of their own
-        keys["unique_id"] = pl.Series("unique_id", store.schema.channel_ids).gather(channel // len(names))
-    keys["ds"] = stamps if channels == 1 else stamps.gather(per_window * h + step)
+        keys["unique_id"] = pl.Series(store.schema.channel_ids).gather(np.tile(channel // len(names), windows))
+    else:
+        keys["unique_id"] = store.ids.gather(np.repeat(series, channels * h))
+    keys["ds"] = _spread(stamps, (windows, 1, h), channels, axis=1)
     if len(names) > 1:
-        keys["target"] = pl.Series("target", names).gather(channel % len(names))
+        keys["target"] = pl.Series(names).gather(np.tile(channel % len(names), windows))
     if with_cutoff:
-        keys["cutoff"] = store.stamps(series, cutoffs).gather(per_window)
+        keys["cutoff"] = _spread(store.stamps(series, cutoffs), (windows, 1), channels * h, axis=1)
     out = {name: _column(values) for name, values in columns.items()}
     if truth:
-        y = store.values[np.minimum(rows, len(store.values) - 1)]
-        out["y"] = _column(np.where(there[..., None], y, np.nan)).fill_nan(None).cast(pl.Float64)
+        y = store.values[np.minimum(rows, len(store.values) - 1)].astype(np.float64, copy=False)
+        out["y"] = _column(np.where(there[..., None], y, np.nan), missing=True)
     return pl.DataFrame({**keys, **out})
 
 
-def _column(values: np.ndarray) -> pl.Series:
-    return pl.Series(values.transpose(0, 2, 1).ravel())
+def _column(values: np.ndarray, *, missing: bool = False) -> pl.Series:
+    return pl.Series(values.transpose(0, 2, 1).ravel(), nan_to_null=missing)
+
+
+def _spread(stamps: pl.Series, shape: tuple[int, ...], count: int, axis: int) -> pl.Series:
+    """Stamps of this shape, each `count` times along an axis, flat."""
+    whole = np.repeat(stamps.to_physical().to_numpy().reshape(shape), count, axis=axis)
+    return pl.Series(whole.ravel()).cast(stamps.dtype)
 
 
 def _covariates(values: Tensor | None, rows: Tensor, inside: Tensor | None) -> Tensor | None:
