@@ -257,10 +257,10 @@ def test_an_empty_run_says_what_is_not_there(write):
     arguments = run()
     arguments |= {key: arguments[key].clear() for key in ("forecasts", "context", "scores", "horizon", "profile")}
     page = own(write(**arguments | {"history": []}))
-    for sentence in ("No training is recorded here.", "no forecasts", "Nothing was scored.", "No error by step", "no data"):
+    for sentence in ("No training is recorded.", "no forecasts", "Nothing was scored.", "No error by step", "no data"):
         assert sentence in page
     assert 'class="plot"' not in page
-    assert "No training is recorded here." not in own(write(**run()))
+    assert "No training is recorded." not in own(write(**run()))
 
 
 def test_a_long_history_is_thinned_and_keeps_its_ends(write):

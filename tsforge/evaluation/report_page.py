@@ -100,7 +100,7 @@ def _profile(profile: pl.DataFrame) -> str:
 
 def _learning(learning: Mapping[str, Any]) -> str:
     if not any(line["x"] for line in learning["lines"].values()):
-        return "<p>No training is recorded here.</p>"
+        return "<p>No training is recorded.</p>"
     shown = max(len(line["x"]) for line in learning["lines"].values())
     thinned = f" Of {learning['records']:,} records {shown:,} are drawn, evenly." if shown < learning["records"] else ""
     return _figure("learning-plot", f"Loss by training step; below it the learning rate, where it was logged.{thinned}")
@@ -142,7 +142,7 @@ def _horizon(horizon: Sequence[Mapping[str, Any]]) -> str:
     options = "".join(f'<option value="{i}">{escape(metric["name"])}</option>' for i, metric in enumerate(horizon))
     select = f'<label for="choose-metric">metric<select id="choose-metric">{options}</select></label>'
     choices = f'<div class="choices">{select}</div>' if len(horizon) > 1 else ""
-    return choices + _figure("horizon-plot", "Over all series and cutoffs. Step 1 is the first after the cutoff.")
+    return choices + _figure("horizon-plot", "Over all series and the cutoffs drawn above. Step 1 is the first after the cutoff.")
 
 
 def _scores(scores: pl.DataFrame) -> str:
