@@ -142,7 +142,7 @@ def _horizon(horizon: Sequence[Mapping[str, Any]]) -> str:
     options = "".join(f'<option value="{i}">{escape(metric["name"])}</option>' for i, metric in enumerate(horizon))
     select = f'<label for="choose-metric">metric<select id="choose-metric">{options}</select></label>'
     choices = f'<div class="choices">{select}</div>' if len(horizon) > 1 else ""
-    return choices + _figure("horizon-plot", "Over all series and the cutoffs above. Step 1 is the first after the cutoff.")
+    return choices + _figure("horizon-plot", "Over all series and the cutoffs above. Step 1 is the first after one.")
 
 
 def _scores(scores: pl.DataFrame) -> str:
