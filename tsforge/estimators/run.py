@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +91,8 @@ def run_recipe(
         if not resume:  # what failed here would fail again
             shutil.rmtree(partial, ignore_errors=True)
         raise
+    if int(os.environ.get("LOCAL_RANK", "0")):  # started to train beside the first process, which writes
+        raise SystemExit(0)
     test = _score_or_keep(model, recipe, divided, out)
     model.fitted_.write(out, model.get_params(), resolved_recipe(recipe, model), test=test or None, overwrite=overwrite)
     shutil.rmtree(partial, ignore_errors=True)

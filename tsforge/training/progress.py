@@ -1,5 +1,6 @@
 """Progress on standard error: a bar on a terminal, plain lines elsewhere, nothing unless asked for."""
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from tsforge.training.loader import steps_per_epoch
 @contextmanager
 def watching(arguments: TrainArguments, windows: int, verbose: bool) -> Iterator[Any]:
     """A watcher for a training on this many windows; None where nobody looks on."""
-    if not verbose:
+    if not verbose or int(os.environ.get("LOCAL_RANK", "0")):  # of several processes the first one speaks
         yield None
         return
     from tsforge.training.module import Watcher
