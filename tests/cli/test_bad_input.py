@@ -59,7 +59,7 @@ TABLES = {
     "text in a value column": (spoiled(y={9: "broken"}), ["'a'", "'y'", "2024-01-10", "'broken'", "1 such"]),
     "infinity": (spoiled(y={9: "inf"}), ["'a'", "'y'", "2024-01-10", "infinite", "1 such"]),
     "all-missing target": (series().with_columns(y=pl.lit(None, pl.Float64)), ["'y'", "60 rows", "1 series"]),
-    "too short": (series(11), ["'a'", "7 training rows", "8 + 4 = 12", "short='pad'"]),
+    "too short": (series(11), ["'a'", "11 training rows", "8 + 4 = 12", "short='pad'"]),
     "off the grid": (spoiled(ds={9: "2024-01-09 12:00:00"}), ["'a'", "2024-01-09 12:00", "1d", "--freq"]),
 }
 

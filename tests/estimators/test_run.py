@@ -77,7 +77,7 @@ def test_the_published_split_of_etth1_is_that_of_the_tables(shared_data):
         assert len(cutoffs) == count
         assert cutoffs[0] == frame.table["ds"][11_519]  # so the first target is row 11520
         assert cutoffs[-1] == frame.table["ds"][14_400 - h - 1]  # and the last one the last of the part
-        train = training_rows(divided.fitted, h, 2880)
+        train = training_rows(divided.fitted, model)
         assert train.equals(frame.table.select("unique_id", "ds", *frame.targets)[:8640])
 
 
@@ -143,8 +143,9 @@ def test_a_series_that_begins_in_the_test_part_is_forecast_only_once_it_has_a_ro
 
 def test_training_rows_are_those_that_train_the_estimator():
     frame = tsforge.Frame(table())
-    for val_size, held in ((10, [10, 10]), (0.25, [20, 15]), (None, [0, 0]), (0, [0, 0]), (70, [70, 0])):
-        lengths = training_rows(frame, H, val_size).group_by("unique_id", maintain_order=True).len()["len"].to_list()
+    for val_size, held in ((10, [10, 10]), (0.25, [20, 15]), (None, [0, 0]), (0, [0, 0]), (60, [60, 0])):
+        model = tsforge.DLinear(h=H, input_size=LOOKBACK, val_size=val_size)
+        lengths = training_rows(frame, model).group_by("unique_id", maintain_order=True).len()["len"].to_list()
         assert lengths == [N - held[0], N - 17 - held[1]]
 
 

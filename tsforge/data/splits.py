@@ -21,7 +21,9 @@ class Parts:
     end: np.ndarray
 
 
-def split_rows(store: Store, h: int, val_size: float | int | np.integer | None, calibration_share: float) -> Parts:
+def split_rows(
+    store: Store, h: int, val_size: float | int | np.integer | None, calibration_share: float, input_size: int = 1,
+) -> Parts:
     """The parts of each series.
 
     Args:
@@ -29,11 +31,12 @@ def split_rows(store: Store, h: int, val_size: float | int | np.integer | None, 
         h: Steps ahead; a part with fewer steps holds no window.
         val_size: Last steps of each series that are held back (int), or a share of its length (then at least h).
         calibration_share: Share of the held-back steps, the later ones, that calibrate intervals.
+        input_size: Steps that a training window sees.
 
     A series too short to train and to hold back trains only. Where both halves of the held-back part cannot hold a
     window, all of it stops the training.
     """
-    _check(val_size, calibration_share)
+    _check(val_size, calibration_share, h)
     lengths = store.ends - store.starts
     if val_size is None or val_size == 0:
         held = np.zeros_like(lengths)
@@ -41,7 +44,7 @@ def split_rows(store: Store, h: int, val_size: float | int | np.integer | None, 
         held = np.full_like(lengths, int(val_size))
     else:
         held = np.maximum(np.floor(np.round(lengths * val_size, 9)).astype(np.int64), h)
-    held = np.where((lengths - held >= h + 1) & (held >= h), held, 0)
+    held = np.where(lengths - held >= input_size + h, held, 0)
     late = np.round(held * calibration_share).astype(np.int64)
     late = np.where((late >= h) & (held - late >= h), late, 0)
     return Parts(store.starts, store.ends - held, store.ends - late, store.ends)
@@ -82,11 +85,13 @@ def _too_short(parts: Parts, ids: pl.Series, series: int, count: int, input_size
     )
 
 
-def _check(val_size: float | int | np.integer | None, calibration_share: float) -> None:
+def _check(val_size: float | int | np.integer | None, calibration_share: float, h: int) -> None:
     share = not isinstance(val_size, Integral)
     if val_size is not None and (isinstance(val_size, bool) or not val_size >= 0 or (share and val_size >= 1)):
         raise ArgumentError(
             f"val_size={val_size!r}: wanted a number of steps (int) or a share below 1 (float); 0 holds nothing back."
         )
+    if val_size and not share and val_size < h:
+        raise ArgumentError(f"val_size={val_size!r} holds no window of h={h}: hold back at least {h} steps, or 0.")
     if not 0 <= calibration_share < 1:
         raise ArgumentError(f"calibration_share={calibration_share!r}: wanted a share from 0 up to, not including, 1.")

@@ -195,6 +195,10 @@ class Estimator(BaseEstimator):
         train = {name: arguments.pop(name) for name in list(arguments) if name in self._training_names()}
         return {"model": {"name": self.key, **arguments}, "train": train}
 
+    def lookback(self, frame: Frame) -> int:
+        """Steps that a training window on this frame sees."""
+        return 1
+
     def _columns(
         self, store: Store, series: np.ndarray, rows: np.ndarray, level: tuple, quantiles: tuple
     ) -> dict[str, np.ndarray]:

@@ -55,9 +55,13 @@ class Deep(Estimator):
 
         frame, arguments, h = self._frame(X, roles), self._train_arguments(), self._steps()
         check_card(self.network, frame, models_able())
-        loss, input_size = make_loss(arguments.loss), self._input_size(frame)
+        loss, input_size = make_loss(arguments.loss), self.lookback(frame)
+        if self.input_size is None:
+            log.info(
+                f"input_size is {input_size}: 2 h rounded up to a season of {frame.season}; input_size= states another."
+            )
         store = build_store(frame)
-        parts = split_rows(store, h, arguments.val_size, arguments.calibration_share)
+        parts = split_rows(store, h, arguments.val_size, arguments.calibration_share, input_size)
         preparation = Preparation.fit(store, parts.train, arguments.scaler, arguments.scaler_scope)
         prepared = prepare(store, preparation, dtype=dtype_of(arguments.precision))
         train, stop, calibrate = self._windows(prepared, parts, input_size, arguments, store)
@@ -139,11 +143,14 @@ class Deep(Estimator):
         values = network_outputs(fitted.predictor, windows, arguments.batch_size, arguments.accelerator)
         return Outputs(values, prepared.known.numpy()[series], prepared.loc[series], prepared.scale[series])
 
-    def _input_size(self, frame: Frame) -> int:
+    def lookback(self, frame: Frame) -> int:
+        """`input_size`, or 2 h rounded up to a season.
+
+        Raises:
+            ArgumentError: `input_size` is no number of steps.
+        """
         if self.input_size is None:
-            size = -(-2 * self.h // frame.season) * frame.season
-            log.info(f"input_size is {size}: 2 h rounded up to a season of {frame.season}; input_size= states another.")
-            return size
+            return -(-2 * self.h // frame.season) * frame.season
         if (
             isinstance(self.input_size, bool)
             or not isinstance(self.input_size, int | np.integer)

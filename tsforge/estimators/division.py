@@ -10,6 +10,7 @@ import polars as pl
 from tsforge.data.splits import split_rows
 from tsforge.data.store import Store, build_store
 from tsforge.errors import FrameError, RecipeError
+from tsforge.estimators.base import Estimator
 from tsforge.frame.frame import Frame
 from tsforge.training.recipe import SplitPart
 
@@ -112,10 +113,11 @@ def _test_cutoffs(frame: Frame, first: pl.Series, end: pl.Series, split: SplitPa
     return cutoffs.with_columns(window=pl.lit(0))
 
 
-def training_rows(frame: Frame, h: int, val_size: float | int | None) -> pl.DataFrame:
-    """The rows of a frame that train an estimator with this `val_size`: what scores are scaled by."""
+def training_rows(frame: Frame, model: Estimator) -> pl.DataFrame:
+    """The rows of a frame that train an estimator, without those it holds back: what scores are scaled by."""
+    val_size = model.get_params()["val_size"]
     store = build_store(frame.without_covariates())
-    return _dense(frame, store, split_rows(store, h, val_size, 0.0).train - store.starts)
+    return _dense(frame, store, split_rows(store, model.h, val_size, 0.0, model.lookback(frame)).train - store.starts)
 
 
 def every_step(frame: Frame) -> pl.DataFrame:

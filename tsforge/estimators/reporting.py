@@ -45,7 +45,7 @@ def report_run(run: Path, out: Path) -> Path:
         kept = divided.cutoffs.gather_every(-(-len(divided.cutoffs) // MOST_CUTOFFS))
         forecasts = forecasts_of_test(model, recipe, divided, kept)
         scores = scores_table(pl.DataFrame(record.test, infer_schema_length=None))
-        train = training_rows(divided.fitted, model.h, model.get_params()["val_size"])
+        train = training_rows(divided.fitted, model)
         horizon = evaluate(forecasts, ERRORS, by=("step",), scale=recipe.evaluate.scale, train=train)
         summary["test windows"] = f"{len(divided.cutoffs)} scored, {len(kept)} drawn and in the error by step"
     summary["recipe"] = yaml.safe_dump(record.recipe, sort_keys=False)

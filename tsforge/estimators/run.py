@@ -198,7 +198,7 @@ def score_test(model: Estimator, recipe: Recipe, divided: Divided) -> list[dict[
 
 def _scores(forecasts: pl.DataFrame, model: Estimator, recipe: Recipe, divided: Divided) -> pl.DataFrame:
     part = recipe.evaluate
-    train = training_rows(divided.fitted, model.h, model.get_params()["val_size"])
+    train = training_rows(divided.fitted, model)
     return evaluate(
         forecasts, part.metrics, by=(), scale=part.scale, train=train, season=divided.frame.season, pool=part.pool
     )

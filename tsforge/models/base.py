@@ -60,4 +60,8 @@ class Model(nn.Module):
         return [{"params": list(self.parameters()), "lr": learning_rate, "weight_decay": weight_decay}]
 
     def after_fit(self, batches: Iterable[Batch]) -> None:
-        """Called once with all training windows in order, after the best weights are back. Results are buffers."""
+        """Called once with all training windows in order, after the best weights are back. Results are buffers.
+
+        Args:
+            batches: A loader or a list; it may be gone through several times.
+        """
