@@ -12,12 +12,11 @@ from typing import Any
 
 import polars as pl
 
-from tsforge.errors import ArgumentError
 from tsforge.estimators.base import Estimator, check_h
 from tsforge.estimators.division import every_step
 from tsforge.estimators.fitted import versions
 from tsforge.estimators.reporting import report_backtest
-from tsforge.evaluation.backtest import Align, cutoffs_of, forecasts_at
+from tsforge.evaluation.backtest import Align, cutoffs_of, forecasts_at, same_h
 from tsforge.evaluation.evaluate import evaluate, scores_table
 from tsforge.evaluation.intervals import check_levels
 from tsforge.frame.frame import Frame
@@ -58,7 +57,7 @@ class Backtest:
         metrics: Sequence[str],
     ) -> None:
         self.models, self.frame, self.windows, self.level = list(models), frame, n_windows, check_levels(level)
-        h = _same_h(self.models)
+        h = check_h(same_h(self.models))
         step_size = h if step_size is None else step_size
         self.cutoffs = cutoffs_of(frame, h, n_windows, step_size, align)
         self.metrics = [*metrics, *(["coverage"] if level else [])]
@@ -109,17 +108,6 @@ def check_metrics(metrics: Sequence[str], level: Sequence[float]) -> None:
     forecast = pl.DataFrame({"unique_id": ["a"], "ds": [2], "cutoff": [1], "model": [1.0], **bands, "y": [1.0]})
     train = pl.DataFrame({"unique_id": ["a", "a"], "ds": [0, 1], "y": [0.0, 1.0]})
     evaluate(forecast, metrics, by=(), train=train, season=1)
-
-
-def _same_h(models: Sequence[Estimator]) -> int:
-    names = [model.name for model in models]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise ArgumentError(f"Two models are called {twice!r}: give one of them another alias=.")
-    horizons = {model.name: model.h for model in models}
-    if len(set(horizons.values())) > 1:
-        raise ArgumentError(f"The models forecast different numbers of steps ({horizons}): give all the same h.")
-    return check_h(models[0].h)
 
 
 def write_backtest(run: Backtest, out: Path, source: dict[str, Any], *, overwrite: bool = False) -> None:

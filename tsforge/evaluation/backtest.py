@@ -59,7 +59,7 @@ def backtest(
         FrameError: the series are too short for the cutoffs.
     """
     several = list(models) if isinstance(models, Sequence) else [models]
-    h = _same_h(several)
+    h = same_h(several)
     made = as_frame(frame, **roles)
     table = cutoffs_of(made, h, n_windows, h if step_size is None else step_size, align)
     forecasts = forecasts_at(several, made, table, refit=refit, level=level, quantiles=quantiles, fit=fit)
@@ -211,7 +211,12 @@ def _refit_every(refit: bool | int, fit: bool, cutoffs: int) -> int:
     return cutoffs if refit is False else int(refit)
 
 
-def _same_h(models: Sequence[Forecaster]) -> int:
+def same_h(models: Sequence[Forecaster]) -> int:
+    """The horizon of models that can stand side by side.
+
+    Raises:
+        ArgumentError: there is none, one is no forecaster, two have one name, or their horizons differ.
+    """
     if not models:
         raise ArgumentError("backtest needs at least one model.")
     for model in models:
