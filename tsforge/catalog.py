@@ -19,12 +19,14 @@ class Row:
         class_name: The class in the file named after the key.
         paper: First author, year and arXiv number, or the source of the data.
         summary: What it does, in one line.
+        file: The file of the class, where several rows share one; None is the file named after the key.
     """
 
     family: str
     class_name: str
     paper: str
     summary: str
+    file: str | None = None
 
 
 class Catalog(Mapping[str, type]):
@@ -40,7 +42,7 @@ class Catalog(Mapping[str, type]):
             UnknownNameError: the catalog has no such row; names the nearest.
         """
         row = self.row(name)
-        return getattr(import_module(f"{self.package}.{name}"), row.class_name)
+        return getattr(import_module(f"{self.package}.{row.file or name}"), row.class_name)
 
     def __contains__(self, name: object) -> bool:
         return name in self.table

@@ -174,6 +174,17 @@ def test_show_names_every_row_of_every_catalog(tsforge_says):
             assert json.loads(out)["summary"] == row["summary"]
 
 
+def test_show_prints_the_card_and_list_says_whether_the_files_are_here(tsforge_says, monkeypatch, tmp_path):
+    monkeypatch.setenv("TSFORGE_DATA", str(tmp_path))
+    code, out, _ = tsforge_says("show", "etth1")
+    assert code == 0
+    for words in ("CC BY-ND 4.0", str(tmp_path / "ett" / "ETTh1.csv"), "f18de3ad", "degrees Celsius"):
+        assert words in out
+    assert json.loads(tsforge_says("show", "etth1", "--json")[1])["card"]["licence"].startswith("CC BY-ND")
+    here = {row["name"]: row["here"] for row in json.loads(tsforge_says("list", "datasets", "--json")[1])}
+    assert (here["etth1"], here["co2"], here["chaos"]) == ("no", "yes", "yes")
+
+
 @pytest.mark.parametrize("kind", catalogs())
 def test_list_prints_rows_and_no_empty_column(tsforge_says, kind):
     code, out, _ = tsforge_says("list", kind, "--json")

@@ -1,27 +1,25 @@
 import hashlib
 import re
 from datetime import date, datetime
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tsforge.data import DATASETS
+from tsforge.data.card import FOLDERS, read_card
 from tsforge.data.etth1 import ETTh1
 from tsforge.data.load import load
 from tsforge.data.places import find_bundled
 from tsforge.errors import DataNotFoundError
 from tsforge.frame.split import Split
 
-CARDS = Path(__file__).parents[2] / "datasets"
 ARGUMENTS = {"chaos": {"system": "Henon", "n": 60}}
-NEEDS = {"etth1": "ett/ETTh1.csv"}
 
 
 @pytest.mark.parametrize("name", DATASETS)
 def test_every_dataset_loads_with_all_its_roles_stated(name, shared_data):
-    if name in NEEDS:
-        shared_data(NEEDS[name])
+    for file in read_card(name).files:
+        file.package or shared_data(file.path)
     frame = load(name, **ARGUMENTS.get(name, {}))
     assert frame.notices == ()
     assert frame.schema.id_col == "unique_id"
@@ -29,10 +27,28 @@ def test_every_dataset_loads_with_all_its_roles_stated(name, shared_data):
 
 
 @pytest.mark.parametrize("name", DATASETS)
-def test_every_dataset_has_a_card_with_source_licence_units_checksum_and_what_is_mended(name):
-    text = (CARDS / f"{name}.md").read_text()
-    for part in ("Source", "Licence", "Units", "Checksum", "Mended"):
-        assert f"**{part}.**" in text, part
+def test_every_dataset_has_a_card(name):
+    card = read_card(name)
+    assert all((card.title, card.source, card.licence, card.citation, card.series, card.units, card.mended))
+    assert all(re.fullmatch(r"[0-9a-f]{64}|", file.sha256) for file in card.files)
+
+
+def test_every_card_is_that_of_a_dataset():
+    assert {path.stem for path in FOLDERS[-1].glob("*")} == set(DATASETS)
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_the_checksums_on_a_card_are_those_of_the_files(name, shared_data):
+    for file in read_card(name).files:
+        path = find_bundled(file.package, file.path) if file.package else shared_data(file.path)
+        assert not file.sha256 or hashlib.sha256(path.read_bytes()).hexdigest() == file.sha256
+
+
+def test_a_card_that_lacks_a_part_says_which(monkeypatch, tmp_path):
+    (tmp_path / "x.yaml").write_text("title: x\nsource: y\nlicense: z\n")
+    monkeypatch.setattr("tsforge.data.card.FOLDERS", (tmp_path,))
+    with pytest.raises(DataNotFoundError, match="'license' is missing or no part of a card: title"):
+        read_card("x")
 
 
 def test_the_file_of_etth1_gives_the_published_shape(shared_data):
@@ -81,11 +97,3 @@ def test_sunspots_are_counted_by_the_year():
     y = frame.table["sunspots"].to_numpy()
     alike = [np.corrcoef(y[lag:], y[:-lag])[0, 1] for lag in range(7, 16)]
     assert np.argmax(alike) + 7 in (10, 11)
-
-
-@pytest.mark.parametrize(("name", "file"), [
-    ("co2", "datasets/co2/co2.csv"), ("sunspots", "datasets/sunspots/sunspots.csv"),
-])
-def test_the_checksum_on_a_card_is_that_of_the_file(name, file):
-    found = hashlib.sha256(find_bundled("statsmodels", file).read_bytes()).hexdigest()
-    assert found in re.findall(r"[0-9a-f]{64}", (CARDS / f"{name}.md").read_text())

@@ -9,8 +9,9 @@ import pytest
 
 from tsforge.data import DATASETS
 from tsforge.data.adapter import Adapter
+from tsforge.data.card import read_card
 from tsforge.data.load import ROLES, load, scalar, written
-from tsforge.data.places import cache_folder, data_folder, find_bundled, find_data
+from tsforge.data.places import cache_folder, data_folder, find_bundled, find_data, is_present
 from tsforge.errors import ArgumentError, DataNotFoundError, UnknownArgumentError
 from tsforge.frame.frame import Frame
 from tsforge.frame.split import Split
@@ -131,7 +132,7 @@ def test_another_step_of_time_brings_its_own_season_and_no_published_split():
 def test_loading_imports_neither_torch_nor_the_generators():
     code = (
         "import sys; from tsforge.data.load import load; from tsforge.data.chaos import Chaos; Chaos(); load('co2');"
-        "print(sorted({'torch', 'dysts', 'statsmodels', 'yaml', 'pandas'} & set(sys.modules)))"
+        "print(sorted({'torch', 'dysts', 'statsmodels', 'pandas'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
@@ -151,22 +152,44 @@ def test_folders_are_those_of_the_environment_or_of_the_user(monkeypatch, tmp_pa
     assert data_folder() != cache_folder()
 
 
-def test_a_file_that_is_not_there_says_where_to_get_it_and_where_to_put_it(monkeypatch, tmp_path):
+@pytest.fixture
+def card_of(monkeypatch, tmp_path):
+    """Writes the card of one file, `a/b.csv`, and sets the data folder."""
     monkeypatch.setenv("TSFORGE_DATA", str(tmp_path))
+    monkeypatch.setattr("tsforge.data.card.FOLDERS", (tmp_path,))
+    read_card.cache_clear()
+
+    def write(sha256: str) -> None:
+        parts = ["title: t", "source: https://example.org/b", "licence: CC BY 4.0", "citation: c", "series: s",
+                 "units: {y: m}", "mended: m", f"files: [{{path: a/b.csv, sha256: '{sha256}'}}]"]
+        (tmp_path / "some.yaml").write_text("\n".join(parts))
+
+    yield write
+    read_card.cache_clear()
+
+
+def test_a_file_that_is_not_there_says_where_to_get_it_and_where_to_put_it(card_of, tmp_path):
+    card_of("0" * 64)
     with pytest.raises(DataNotFoundError) as caught:
-        find_data("a/b.csv", source="https://example.org/b", licence="CC BY 4.0", sha256="0" * 64)
+        find_data("some", "a/b.csv")
     for words in ("https://example.org/b", "CC BY 4.0", "0" * 64, str(tmp_path / "a" / "b.csv"), "TSFORGE_DATA"):
         assert words in str(caught.value)
+    assert not is_present("some")
 
 
-def test_a_file_is_known_by_its_checksum(monkeypatch, tmp_path):
-    monkeypatch.setenv("TSFORGE_DATA", str(tmp_path))
-    path, right = tmp_path / "b.csv", hashlib.sha256(b"ds,y\n").hexdigest()
+def test_a_file_is_known_by_its_checksum_and_a_file_of_ones_own_is_taken_as_it_is(card_of, tmp_path):
+    card_of(hashlib.sha256(b"ds,y\n").hexdigest())
+    path = tmp_path / "a" / "b.csv"
+    path.parent.mkdir()
     path.write_bytes(b"ds,y\n")
-    assert find_data("b.csv", source="s", licence="l", sha256=right) == path
+    assert find_data("some", "a/b.csv") == path
+    assert is_present("some")
     path.write_bytes(b"ds,y\r\n")
     with pytest.raises(DataNotFoundError, match="another file than the published one"):
-        find_data("b.csv", source="s", licence="l", sha256=right)
+        find_data("some", "a/b.csv")
+    assert find_data("some", "a/b.csv", path) == path
+    with pytest.raises(DataNotFoundError, match="there is no such file"):
+        find_data("some", "a/b.csv", tmp_path / "c.csv")
 
 
 def test_a_file_of_a_package_is_found_without_importing_it():

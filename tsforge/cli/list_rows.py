@@ -12,6 +12,7 @@ from tsforge.errors import UnknownNameError, suggest
 def catalogs() -> dict[str, list[dict[str, str]]]:
     """Every catalog as rows, with no row imported."""
     from tsforge.data import DATASETS
+    from tsforge.data.places import is_present
     from tsforge.evaluation.metrics import METRICS
     from tsforge.local import LOCAL
     from tsforge.losses import LOSSES
@@ -23,7 +24,7 @@ def catalogs() -> dict[str, list[dict[str, str]]]:
     return {
         "models": MODELS.rows(),
         "local": LOCAL.rows(),
-        "datasets": DATASETS.rows(),
+        "datasets": [row | {"here": "yes" if is_present(row["name"]) else "no"} for row in DATASETS.rows()],
         "losses": LOSSES.rows(),
         "metrics": metrics,
     }

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from inspect import Parameter, getdoc, signature
 from pathlib import Path
+from textwrap import wrap
 from typing import Annotated, Any
 
 import typer
@@ -72,10 +73,14 @@ def _show_run(path: Path, json: bool) -> None:
 
 def _show_row(place: str, row: dict[str, str], json: bool) -> None:
     arguments, training, documentation = _arguments(place, row["name"])
+    card = _card(row["name"]) if place == "datasets" else {}
     if json:
-        show_json({**row, "arguments": arguments, "training": training, "documentation": documentation})
+        known = {"card": card} if card else {}
+        show_json({**row, "arguments": arguments, "training": training, "documentation": documentation, **known})
         return
     put(_lines({name: value for name, value in row.items() if value}))
+    if card:
+        put("\nCard\n" + _lines({name: _folded(part) for name, part in card.items() if part}, indent="  "))
     for title, part in (("Arguments", arguments), ("Training arguments", training)):
         if part:
             put(f"\n{title}\n{_lines(part, indent='  ')}")
@@ -104,6 +109,29 @@ def _arguments(place: str, name: str) -> tuple[dict[str, Any], dict[str, Any], s
     }
     own, trained = ({a: v for a, v in given.items() if (a in training) is kind} for kind in (False, True))
     return own, trained, getdoc(getattr(made, "network", made)) or ""
+
+
+def _card(name: str) -> dict[str, Any]:
+    """The card of a dataset, and where its files are looked for."""
+    from dataclasses import asdict
+
+    from tsforge.data.card import read_card
+    from tsforge.data.places import data_folder
+
+    card = asdict(read_card(name))
+    files = [{**file, "path": file["path"] if file["package"] else str(data_folder() / file["path"])}
+             for file in card.pop("files")]
+    return card | {"files": files}
+
+
+def _folded(part: Any) -> str:
+    """A part of a card in lines that stand under each other."""
+    if isinstance(part, list):
+        part = [" ".join(word for word in file.values() if word) for file in part]
+    if isinstance(part, dict):
+        part = [f"{column}: {unit}" for column, unit in part.items()]
+    lines = part if isinstance(part, list) else wrap(part, 100)
+    return ("\n" + " " * 12).join(lines)
 
 
 def _lines(values: dict[str, Any], indent: str = "") -> str:

@@ -12,7 +12,7 @@ import polars as pl
 
 from tsforge.data.adapter import Adapter
 from tsforge.data.files import read_table
-from tsforge.data.places import find_bundled
+from tsforge.data.places import find_data
 
 
 class CO2(Adapter):
@@ -24,7 +24,7 @@ class CO2(Adapter):
         Raises:
             DataNotFoundError: statsmodels is not installed.
         """
-        table = read_table(find_bundled("statsmodels", "datasets/co2/co2.csv"))
+        table = read_table(find_data("co2", "datasets/co2/co2.csv"))
         dates = pl.col("date").cast(pl.String).str.to_date("%Y%m%d")  # written as the number 19580329
         return table.select(pl.lit("CO2").alias("unique_id"), dates.alias("ds"), "co2")
 

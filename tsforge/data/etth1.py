@@ -30,10 +30,7 @@ class ETTh1(Adapter):
         Raises:
             DataNotFoundError: the file is not in the data folder, or is not the published one.
         """
-        path = find_data(
-            "ett/ETTh1.csv", source="https://github.com/zhouhaoyi/ETDataset", licence="CC BY-ND 4.0",
-            sha256="f18de3ad269cef59bb07b5438d79bb3042d3be49bdeecf01c1cd6d29695ee066",
-        )
+        path = find_data("etth1", "ett/ETTh1.csv")
         stamps = pl.col("date").str.to_datetime().alias("ds")
         return read_table(path).select(pl.lit("ETTh1").alias("unique_id"), stamps, *TARGETS)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import platformdirs
 
+from tsforge.data.card import read_card
 from tsforge.errors import DataNotFoundError
 
 
@@ -20,33 +21,63 @@ def cache_folder() -> Path:
     return Path(os.environ.get("TSFORGE_CACHE") or platformdirs.user_cache_dir("tsforge", appauthor=False)).expanduser()
 
 
-def find_data(relative: str, *, source: str, licence: str, sha256: str) -> Path:
-    """The file `relative` of the data folder, known by its checksum.
+def find_data(dataset: str, relative: str, path: str | Path | None = None) -> Path:
+    """A file or folder of a dataset, as its card names it.
 
     Args:
-        relative: Path below the data folder, with forward slashes.
-        source: Where the file can be had.
-        licence: Under what terms.
-        sha256: Checksum of the file as its source publishes it.
+        dataset: The name of its card.
+        relative: Path on the card.
+        path: The user's own file of the same layout, which is taken as it is.
 
     Raises:
         DataNotFoundError: the file is not there, or another file is in its place.
     """
-    path = data_folder() / relative
+    if path is not None:
+        return _own(Path(path).expanduser())
+    card = read_card(dataset)
+    file = card.file(relative)
+    if file.package:
+        return find_bundled(file.package, relative)
+    place = data_folder() / relative
+    checksum = f" sha256: {file.sha256}." if file.sha256 else ""
     how = (
-        f"Source: {source}. Licence: {licence}. sha256: {sha256}. Put the file at {path}, or set TSFORGE_DATA to the "
+        f"Source: {card.source}. Licence: {card.licence}.{checksum} Put it at {place}, or set TSFORGE_DATA to the "
         f"folder that holds {relative}."
     )
-    if not path.is_file():
-        raise DataNotFoundError(f"There is no file {path}: tsforge may not ship it. {how}")
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != sha256:
+    if not place.exists():
+        raise DataNotFoundError(f"There is no {place}: tsforge may not ship it. {how}")
+    if file.sha256 and (found := _checksum(place)) != file.sha256:
         raise DataNotFoundError(
-            f"{path} is another file than the published one: its sha256 is {found}. {how} To read a file of your own, "
+            f"{place} is another file than the published one: its sha256 is {found}. {how} To read a file of your own, "
             "give its path to tsforge.load."
         )
+    return place
+
+
+def is_present(dataset: str) -> bool:
+    """Whether all that a dataset is read from is on this machine; checksums are not looked at."""
+    return all(
+        _has_bundled(file.package, file.path) if file.package else (data_folder() / file.path).exists()
+        for file in read_card(dataset).files
+    )
+
+
+def _own(path: Path) -> Path:
+    if not path.exists():
+        raise DataNotFoundError(f"path={str(path)!r}: there is no such file or folder.")
     return path
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _has_bundled(package: str, relative: str) -> bool:
+    try:
+        return find_bundled(package, relative).is_file()
+    except DataNotFoundError:
+        return False
 
 
 def find_bundled(package: str, relative: str) -> Path:

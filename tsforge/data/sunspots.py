@@ -12,7 +12,7 @@ import polars as pl
 
 from tsforge.data.adapter import Adapter
 from tsforge.data.files import read_table
-from tsforge.data.places import find_bundled
+from tsforge.data.places import find_data
 
 
 class Sunspots(Adapter):
@@ -24,7 +24,7 @@ class Sunspots(Adapter):
         Raises:
             DataNotFoundError: statsmodels is not installed.
         """
-        table = read_table(find_bundled("statsmodels", "datasets/sunspots/sunspots.csv"))
+        table = read_table(find_data("sunspots", "datasets/sunspots/sunspots.csv"))
         return table.select(
             pl.lit("Sunspots").alias("unique_id"), pl.col("YEAR").cast(pl.Int64).alias("ds"),
             pl.col("SUNACTIVITY").cast(pl.Float64).alias("sunspots"),
