@@ -24,6 +24,7 @@ from tsforge.frame.canonical import (
 )
 from tsforge.frame.check import check_keys, check_observed, read_values, steps_in_series
 from tsforge.frame.grid import MONTHS, Grid, grid_of, infer_freq, season_of
+from tsforge.frame.labels import check_labels, take_labels
 from tsforge.frame.schema import Encoding, Schema, as_names, choose_roles, find_time, list_names, require
 from tsforge.frame.split import Split
 from tsforge.frame.wide import as_channels
@@ -45,6 +46,8 @@ class Frame:
         past: Covariates known up to now.
         future: Covariates known ahead.
         static: A second table with one row per series, or names of constant columns of `df`.
+        labels: Classes, outcomes or anomalies, which no forecaster is shown: columns of `df`, or a second table with
+            `unique_id`, or with `unique_id` and `ds`.
         id_col: Column that names the series; None looks for `unique_id`, and without one there is one series.
         time_col: Column of time; None looks for `ds`, `date`, `time`, `timestamp`.
         freq: Step of time as polars writes it; None takes the most frequent; "irregular" is declared, never inferred.
@@ -65,6 +68,7 @@ class Frame:
     grid: Grid
     steps: pl.Series | None = field(repr=False)  # of each row from the first of its series; None where irregular
     static: pl.DataFrame | None = field(repr=False)  # unique_id and the static columns
+    labels: pl.DataFrame | None = field(repr=False)  # unique_id, or unique_id and ds, and the labels
     kind: str = field(repr=False)  # "polars", "lazy", "pandas" or "pyarrow": what predictions come back as
     time_dtype: Any = field(repr=False)  # of polars, whose DataType beartype cannot read
     notices: tuple[str, ...] = field(repr=False)
@@ -72,19 +76,21 @@ class Frame:
 
     def __init__(
         self, df: Any, *, targets: str | Sequence[str] | None = None, past: str | Sequence[str] = (),
-        future: str | Sequence[str] = (), static: Any = None, id_col: str | None = None, time_col: str | None = None,
-        freq: str | None = None, grid: str | None = None, calendar: str | Sequence[str] = (),
-        encoding: Encoding = "linear", channels_from: str | None = None, season: int | None = None,
-        resample: str | None = None, how: How = "last",
+        future: str | Sequence[str] = (), static: Any = None, labels: Any = None,
+        id_col: str | None = None, time_col: str | None = None, freq: str | None = None, grid: str | None = None,
+        calendar: str | Sequence[str] = (), encoding: Encoding = "linear", channels_from: str | None = None,
+        season: int | None = None, resample: str | None = None, how: How = "last",
     ) -> None:
         table, kind = to_polars(df)
         if len(table) == 0:
             raise FrameError(f"The table is empty: it has no row (columns {list_names(table.columns)}).")
         check_words(as_names(calendar), encoding)
         static_names, apart = as_static(static)
+        id_col, time_col = find_id(table.columns, id_col), find_time(table.columns, time_col)
+        table, labels = take_labels(table, labels, id_col, time_col)
         schema = Schema(
             as_names(targets), as_names(past), as_names(future), static_names, as_names(calendar), encoding, freq, grid,
-            season, find_id(table.columns, id_col), find_time(table.columns, time_col),
+            season, id_col, time_col,
         )
         schema, notices = choose_roles(table, schema, static_inside=apart is None)
         time_dtype = table.schema[schema.time_col]
@@ -102,8 +108,8 @@ class Frame:
         season = _whole_season(season_of(made.every) if season is None else season)
         schema = replace(schema, freq="irregular" if steps is None else made.every, season=season)
         self._set(
-            table=table, schema=schema, grid=made, steps=steps, static=check_static(apart, table), kind=kind,
-            time_dtype=time_dtype, notices=(*notices, *said), split=None,
+            table=table, schema=schema, grid=made, steps=steps, static=check_static(apart, table),
+            labels=check_labels(labels, table), kind=kind, time_dtype=time_dtype, notices=(*notices, *said), split=None,
         )
         for notice in self.notices:
             log.info(notice)
@@ -161,7 +167,8 @@ class Frame:
         if static is not None:
             static = static.filter(pl.col("unique_id").is_in(table["unique_id"].unique().implode()))
         steps = None if self.steps is None else steps_in_series(table, self.grid)
-        return self._with(table=table, steps=steps, static=static, notices=(), split=None)
+        labels = check_labels(self.labels, table)
+        return self._with(table=table, steps=steps, static=static, labels=labels, notices=(), split=None)
 
     def with_split(self, split: Split | None) -> "Frame":
         """The same frame with a published split."""
@@ -222,7 +229,7 @@ class Frame:
         made = object.__new__(cls)
         made._set(
             table=table, schema=schema, grid=grid, steps=None if schema.irregular else steps_in_series(table, grid),
-            static=check_static(static, table), kind=kind, time_dtype=time_dtype, notices=(), split=None,
+            static=check_static(static, table), labels=None, kind=kind, time_dtype=time_dtype, notices=(), split=None,
         )
         return made
 
