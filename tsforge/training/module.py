@@ -208,6 +208,13 @@ class ForecastModule(lightning.LightningModule):
         else:
             progress.waited += 1
 
+    def teardown(self, stage: str) -> None:
+        """Joins the threads of the process group while Python still runs: at exit they now and then abort it."""
+        distributed = torch.distributed
+        if distributed.is_available() and distributed.is_initialized():
+            distributed.barrier()
+            distributed.destroy_process_group()
+
     def _write(self) -> None:
         if self.folder is None or self.trainer.global_rank:
             return
