@@ -19,6 +19,10 @@ class DataNotFoundError(TsforgeError, FileNotFoundError):
     """A file or a folder of data is not where it was looked for."""
 
 
+class PackageError(TsforgeError, ImportError):
+    """A package is not installed, or what it adds cannot be imported: names it and what to do."""
+
+
 class UnknownNameError(TsforgeError, LookupError):
     """No row of a catalog has this name."""
 

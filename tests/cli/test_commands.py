@@ -6,7 +6,7 @@ import logging
 import os
 import subprocess
 import sys
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 
 import numpy as np
@@ -412,3 +412,18 @@ def test_a_reader_that_leaves_early_sees_no_traceback(fitted, words):
     finally:
         os.close(writing)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_data_check_shows_a_file_and_ends_with_2_where_a_frame_would_refuse_it(tsforge_says, tmp_path):
+    days = pl.date_range(date(2024, 1, 1), date(2024, 1, 20), eager=True)
+    good = pl.DataFrame({"ds": days, "y": [float(k % 3) for k in range(20)]})
+    good.write_csv(tmp_path / "good.csv")
+    code, out, err = tsforge_says("data", "check", str(tmp_path / "good.csv"))
+    assert (code, err) == (0, "")
+    assert "1d" in out
+    assert "Nothing stands in the way" in out
+    pl.concat([good, good.head(2)]).write_csv(tmp_path / "bad.csv")
+    code, out, err = tsforge_says("data", "check", str(tmp_path / "bad.csv"), "--json")
+    assert code == 2
+    assert json.loads(out)["keys"]["repeated"] == 2
+    assert "more than once" in err

@@ -1,15 +1,30 @@
-"""`tsforge data`: tables of the datasets."""
+"""`tsforge data`: tables of the datasets, and a look at a file before it is fitted."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tsforge.cli.options import Debug, Json, Overwrite, Quiet
-from tsforge.cli.output import begin, say, show_json
+from tsforge.cli.options import (
+    Debug,
+    Freq,
+    Future,
+    IdCol,
+    Json,
+    Overwrite,
+    Past,
+    Quiet,
+    Roles,
+    Static,
+    Target,
+    TimeCol,
+)
+from tsforge.cli.output import begin, put, say, show_json, show_table
 from tsforge.cli.predict import check_out, write_table
+from tsforge.errors import FrameError
 
-app = typer.Typer(help="Tables of the datasets.")
+app = typer.Typer(help="Tables of the datasets, and a look at your own.")
 
 
 @app.callback(invoke_without_command=True)
@@ -37,3 +52,30 @@ def export(
     show_json({"out": str(out), "rows": len(frame), "series": len(frame.ids)}) if json else say(
         f"{len(frame)} rows are in {out}."
     )
+
+
+@app.command("check")
+def check(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A file, or a folder of parquet files.")],
+    target: Target = None, past: Past = None, future: Future = None, static: Static = None, id_col: IdCol = None,
+    time_col: TimeCol = None, freq: Freq = None,
+    json: Json = False, quiet: Quiet = False, debug: Debug = False,
+) -> None:
+    """Show a file as a fit would see it: series, span, gaps, repeats, ranges, and what to do."""
+    begin(quiet=True, debug=debug)
+    from tsforge.data.files import read_table
+    from tsforge.frame.profile import profile
+
+    roles = Roles(target, past, future, static, id_col, time_col, freq).given()
+    found = profile(read_table(path), **roles)
+    begin(quiet=quiet, debug=debug)
+    if json:
+        show_json(asdict(found))
+    else:
+        facts = {"rows": found.rows} | {name: value for name, value in found.keys.items() if value is not None}
+        show_table([{"what": name, "found": str(value)} for name, value in facts.items()])
+        put("\n")
+        show_table(found.columns)
+        put("".join(f"\n- {sentence}" for sentence in found.advice) + "\n")
+    if found.fault is not None:
+        raise FrameError(found.fault)

@@ -12,7 +12,6 @@ from tsforge.errors import UnknownNameError, suggest
 def catalogs() -> dict[str, list[dict[str, str]]]:
     """Every catalog as rows, with no row imported."""
     from tsforge.data import DATASETS
-    from tsforge.data.places import is_present
     from tsforge.evaluation.metrics import METRICS
     from tsforge.local import LOCAL
     from tsforge.losses import LOSSES
@@ -24,10 +23,19 @@ def catalogs() -> dict[str, list[dict[str, str]]]:
     return {
         "models": MODELS.rows(),
         "local": LOCAL.rows(),
-        "datasets": [row | {"here": "yes" if is_present(row["name"]) else "no"} for row in DATASETS.rows()],
+        "datasets": [row | {"here": _here(row)} for row in DATASETS.rows()],
         "losses": LOSSES.rows(),
         "metrics": metrics,
     }
+
+
+def _here(row: dict[str, str]) -> str:
+    """Whether the files of a dataset are on this machine; nothing is known of those that packages add."""
+    from tsforge.data.places import is_present
+
+    if row["family"] == "installed":
+        return ""
+    return "yes" if is_present(row["name"]) else "no"
 
 
 def list_rows(

@@ -73,7 +73,7 @@ def _show_run(path: Path, json: bool) -> None:
 
 def _show_row(place: str, row: dict[str, str], json: bool) -> None:
     arguments, training, documentation = _arguments(place, row["name"])
-    card = _card(row["name"]) if place == "datasets" else {}
+    card = _card(row["name"]) if place == "datasets" and row["family"] != "installed" else {}
     if json:
         known = {"card": card} if card else {}
         show_json({**row, "arguments": arguments, "training": training, "documentation": documentation, **known})

@@ -8,4 +8,4 @@ DATASETS = Catalog("dataset", __name__, {
     "co2":      Row("climate", "CO2",      "Keeling, in statsmodels", "carbon dioxide at Mauna Loa, weekly"),
     "sunspots": Row("sun",     "Sunspots", "SIDC, in statsmodels",    "sunspots per year since 1700"),
     "chaos":    Row("chaos",   "Chaos",    "Gilpin 2021, 2110.05266", "any flow or map of dysts, generated"),
-})
+}, group="tsforge.datasets")
