@@ -1,0 +1,11 @@
+"""Scans: the recurrences that state-space models stand on, behind one door, in a fraction of the memory.
+
+Each has a plain reference, a torch path, a numba path for CPUs and a Triton path for GPUs; `use` forces one.
+"""
+
+from tsforge.kernels.backends import available, use
+from tsforge.kernels.convolution import fft_conv
+from tsforge.kernels.linear import linear_scan
+from tsforge.kernels.vandermonde import s4d_kernel
+
+__all__ = ["available", "fft_conv", "linear_scan", "s4d_kernel", "use"]

@@ -1,0 +1,1 @@
+"""The CPU path: numba, compiled at the first call, serial loops that release the GIL."""

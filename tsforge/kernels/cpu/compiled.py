@@ -1,0 +1,22 @@
+"""`compiled`: numba's njit as every kernel of this folder uses it, with a cache where one can be written."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from tsforge.kernels.cpu.places import kernel_cache
+
+os.environ.setdefault("NUMBA_CACHE_DIR", kernel_cache())
+import numba  # after the line above, which it reads
+
+
+def compiled(**options: Any) -> Callable[[Callable], Any]:
+    """njit that releases the GIL and keeps what it compiled; where no folder can be written, it compiles each time."""
+
+    def decorate(function: Callable) -> Any:
+        try:
+            return numba.njit(nogil=True, cache=True, **options)(function)
+        except RuntimeError:  # "no locator available": the cache cannot be written
+            return numba.njit(nogil=True, **options)(function)
+
+    return decorate
