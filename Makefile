@@ -45,6 +45,7 @@ test-slow: .venv/ready-dev
 	$(BIN)/python -m pytest -m slow $(PYTEST)
 
 bench: .venv/ready-dev
+	$(BIN)/python bench/backtest.py
 	$(BIN)/python bench/import_time.py
 	$(BIN)/python bench/loader.py
 	$(BIN)/python bench/predict.py

@@ -1,9 +1,10 @@
-"""Batches of windows a second: our loader, which gathers a batch at a time, against a per-item torch DataLoader.
+"""Batches of windows a second: our loader, which copies a batch at a time, against a per-item torch DataLoader.
 
-Both go through every training window of the table once, in random order, and hand over past, future and time features.
-On one thread; epochs alternate, and the median of the ratios of their CPU seconds is printed.
+Both go through every training window of the table once, in random order, and hand over past, future and time features;
+ours adds masks and the number of each series. On one thread; epochs alternate, and the median of the ratios of their
+CPU seconds is printed; beside it the bound, which is to copy as many bytes and nothing else.
 
-    python bench/loader.py [--rounds 5] [--batch-size 32]
+    python bench/loader.py [--rounds 9] [--batch-size 32 256]
 """
 
 import argparse
@@ -76,30 +77,48 @@ def epoch_of_items(loader: DataLoader) -> tuple[int, float]:
     return seen, time.process_time() - start
 
 
+def copies(count: int, batch_size: int, columns: int) -> tuple[float, float]:
+    """Megabytes of an epoch of these windows, and the CPU seconds to copy them within the cache, a batch at a time."""
+    source = torch.ones(batch_size, INPUT_SIZE + H, columns)
+    target = torch.empty_like(source)
+    start = time.process_time()
+    for _ in range(count // batch_size):
+        target.copy_(source)
+    return count * (INPUT_SIZE + H) * columns * 4 / 1e6, time.process_time() - start
+
+
+def compare(made: Windows, batch_size: int, rounds: int) -> str:
+    """Epochs of both in turn."""
+    values, marks = made.prepared.values, made.prepared.future
+    assert marks is not None
+    items = DataLoader(PerItem(values.numpy(), marks.numpy()), batch_size, shuffle=True)
+    ours, theirs, bound = [], [], []
+    for number in range(rounds + 1):  # the first round warms up
+        seen, spent = epoch_of_ours(made, batch_size, number)
+        other, spent_by_items = epoch_of_items(items)
+        assert seen == other == len(made), "both see each window once"
+        megabytes, copied = copies(len(made), batch_size, values.shape[1] + marks.shape[1])
+        if number:
+            ours.append(spent)
+            theirs.append(spent_by_items)
+            bound.append(copied)
+    ratios = [b / a for a, b in zip(ours, theirs, strict=True)]
+    mine, item, copy = (f"{1e3 * statistics.median(times):.1f} ms" for times in (ours, theirs, bound))
+    return (f"  batch {batch_size}: {statistics.median(ratios):.1f} times a per-item DataLoader ({min(ratios):.1f} to "
+            f"{max(ratios):.1f}); {mine} against {item}; copying {megabytes:.0f} MB takes {copy}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Our loader against a per-item DataLoader.")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--batch-size", type=int, nargs="+", default=[32, 256])
     options = parser.parse_args()
     torch.set_num_threads(1)
     data, name = table()
     made = windows(Frame(data, calendar=["hour", "dayofweek", "day", "dayofyear"]))
-    marks = made.prepared.future
-    assert marks is not None
-    items = DataLoader(PerItem(made.prepared.values.numpy(), marks.numpy()), options.batch_size, shuffle=True)
-    ours, theirs = [], []
-    for number in range(options.rounds + 1):  # the first round warms up
-        seen, spent = epoch_of_ours(made, options.batch_size, number)
-        other, spent_by_items = epoch_of_items(items)
-        assert seen == other == len(made), "both see each window once"
-        if number:
-            ours.append(spent)
-            theirs.append(spent_by_items)
-    ratios = [b / a for a, b in zip(ours, theirs, strict=True)]
-    rate, other_rate = len(made) / statistics.median(ours), len(made) / statistics.median(theirs)
-    print(f"loader, {len(made)} windows {INPUT_SIZE} -> {H} of {name}, batch {options.batch_size}: "
-          f"{statistics.median(ratios):.1f} times a per-item DataLoader ({min(ratios):.1f} to {max(ratios):.1f}); "
-          f"{rate:,.0f} windows/s against {other_rate:,.0f}")
+    print(f"loader, {len(made)} windows {INPUT_SIZE} -> {H} of {name}, CPU time, medians of {options.rounds} rounds")
+    for batch_size in options.batch_size:
+        print(compare(made, batch_size, options.rounds), flush=True)
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ def test_opening_a_run_and_forecasting_leaves_lightning_out(tmp_path):
 
 def test_the_public_names_are_these():
     assert sorted(tsforge.__all__) == sorted([
-        "DLinear", "Frame", "Naive", "SeasonalNaive", "Split", "TimesNet", "WindowSplit", "__version__", "backtest",
+        "DLinear", "Drift", "Frame", "Mean", "Naive", "SeasonalNaive", "Split", "TimesNet", "WindowSplit", "__version__", "backtest",
         "evaluate", "forecasts_to_nixtla", "load", "open",
     ])
 
@@ -74,7 +74,7 @@ def test_every_public_name_can_be_imported_and_says_what_it_is():
 @pytest.mark.parametrize(("catalog", "name"), ROWS, ids=[name for _, name in ROWS])
 def test_a_row_names_a_class_in_the_file_called_like_it(catalog, name):
     row = catalog.row(name)
-    assert (ROOT / catalog.package.replace(".", "/") / f"{name}.py").is_file()
+    assert (ROOT / catalog.package.replace(".", "/") / f"{row.file or name}.py").is_file()
     assert catalog[name].__name__ == row.class_name
     assert catalog[name].__module__ == f"{catalog.package}.{row.file or name}"
     assert all((row.family, row.paper, row.summary))
@@ -105,7 +105,8 @@ def test_no_file_of_the_package_can_read_a_pickle():
 
 @pytest.mark.parametrize(
     "code", ["import pickle", "from joblib import load", "import torch\ntorch.load('x')",
-             "import numpy as np\nnp.load('x')", "import pandas as pd\npd.read_pickle('x')", "eval('1')"],
+             "import numpy as np\nnp.load('x')",
+             "import numpy as np\nnp.load('x', allow_pickle=flag)", "import pandas as pd\npd.read_pickle('x')", "eval('1')"],
 )
 def test_a_planted_way_to_run_code_from_a_file_is_found(code):
     assert unsafe_names(code)
@@ -157,6 +158,7 @@ def unsafe_names(code: str) -> list[str]:
         elif isinstance(node, ast.ImportFrom):
             names = [node.module or ""]
         elif isinstance(node, ast.Call) and ast.unparse(node.func) in calls:
-            found.append(ast.unparse(node.func))
+            plain = any(word.arg == "allow_pickle" and ast.unparse(word.value) == "False" for word in node.keywords)
+            found += [] if plain else [ast.unparse(node.func)]
         found += [name for name in names if name.partition(".")[0] in modules]
     return found

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
@@ -31,6 +31,7 @@ def by_numpy(part: np.ndarray, scaler: str) -> tuple[float, float]:
     return loc, scale if scale > 1e-12 else 1.0
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**6), st.lists(st.integers(0, 9), min_size=1, max_size=6), st.sampled_from(SCALERS),
        st.integers(1, 12))
 def test_each_series_is_scaled_by_its_own_training_rows_whatever_the_size_of_a_block(seed, lengths, scaler, chunk):
@@ -44,6 +45,7 @@ def test_each_series_is_scaled_by_its_own_training_rows_whatever_the_size_of_a_b
             assert_allclose([scaling.loc[s, c], scaling.scale[s, c]], [loc, scale], rtol=1e-9, atol=1e-12)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**6), st.lists(st.integers(0, 9), min_size=1, max_size=6), st.sampled_from(SCALERS),
        st.integers(1, 12))
 def test_a_global_scaling_is_that_of_all_training_rows_together(seed, lengths, scaler, chunk):
@@ -139,3 +141,43 @@ def test_unknown_scalers_and_scopes_are_refused():
         check_scaler("std", "series")
     with pytest.raises(ArgumentError, match="scaler_scope='channel'"):
         check_scaler(None, "channel")
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 10**6), st.integers(1, 400), st.sampled_from(["normal", "ties", "zeros", "far", "same"]),
+       st.sampled_from([np.float32, np.float64]), st.integers(20, 100))
+def test_quartiles_found_by_counting_are_those_of_sorting_to_the_bit(seed, rows, kind, dtype, chunk):
+    rng = np.random.default_rng(seed)
+    values = {"normal": rng.normal(size=(rows, 2)), "ties": rng.integers(-2, 3, (rows, 2)) / 3,
+              "zeros": rng.choice([0.0, -0.0, 1e-300], (rows, 2)), "same": np.full((rows, 2), -1.5),
+              "far": rng.normal(size=(rows, 2)) * 10.0 ** rng.integers(-30, 30, (rows, 2))}[kind].astype(dtype)
+    values[rng.random(values.shape) < 0.2] = np.nan
+    starts, ends = np.array([0, rows // 2]), np.array([rows // 2, rows])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "CHUNK", chunk)
+        found = module._counted_quartiles(lambda: module._training_rows(values, starts, ends), 2)
+    assert_array_equal(found, module._quartiles(values))
+
+
+class Reading:
+    """Values that lie elsewhere, and the most rows that were asked for at once."""
+
+    def __init__(self, values: np.ndarray) -> None:
+        self.values, self.shape, self.most = values, values.shape, 0
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        taken = self.values[rows]
+        self.most = max(self.most, len(taken))
+        return taken.copy()
+
+
+@pytest.mark.parametrize("scope", ["series", "global"])
+@pytest.mark.parametrize("scaler", SCALERS)
+def test_no_scaler_holds_more_than_a_block_or_a_series(monkeypatch, scaler, scope):
+    monkeypatch.setattr(module, "CHUNK", 50)
+    values, starts, ends = series_of(0, [40] * 20)
+    reading = Reading(values)
+    found, expected = (fit_scaling(v, starts, ends, scaler, scope) for v in (reading, values))
+    assert 0 < reading.most <= 50
+    assert_array_equal(found.loc, expected.loc)
+    assert_array_equal(found.scale, expected.scale)

@@ -25,7 +25,9 @@ from tsforge.estimators.run import open_run as open
 __all__ = [
     "__version__",
     "DLinear",
+    "Drift",
     "Frame",
+    "Mean",
     "Naive",
     "SeasonalNaive",
     "Split",
@@ -52,8 +54,8 @@ class _Estimator(BaseEstimator):
     def fit(
         self, X: Any, y: Any = None, *, checkpoint: str | Path | None = None, verbose: bool = False,
         targets: str | Sequence[str] | None = None, past: str | Sequence[str] = (), future: str | Sequence[str] = (),
-        static: Any = None, id_col: str | None = None, time_col: str | None = None, freq: str | None = None,
-        grid: str | None = None, calendar: str | Sequence[str] = (),
+        static: Any = None, labels: Any = None, id_col: str | None = None, time_col: str | None = None,
+        freq: str | None = None, grid: str | None = None, calendar: str | Sequence[str] = (),
         encoding: Literal['linear', 'onehot', 'cyclic'] = 'linear', channels_from: str | None = None,
         season: int | None = None, resample: str | None = None, how: Literal['last', 'mean', 'sum'] = 'last',
     ) -> Self:
@@ -73,7 +75,7 @@ class _Estimator(BaseEstimator):
         self, X: Any, *, n_windows: int = 1, step_size: int | None = None, refit: bool | int = False,
         level: Sequence[float | int] | float | int | None = None,
         quantiles: Sequence[float | int] | float | int | None = None, targets: str | Sequence[str] | None = None,
-        past: str | Sequence[str] = (), future: str | Sequence[str] = (), static: Any = None,
+        past: str | Sequence[str] = (), future: str | Sequence[str] = (), static: Any = None, labels: Any = None,
         id_col: str | None = None, time_col: str | None = None, freq: str | None = None, grid: str | None = None,
         calendar: str | Sequence[str] = (), encoding: Literal['linear', 'onehot', 'cyclic'] = 'linear',
         channels_from: str | None = None, season: int | None = None, resample: str | None = None,
@@ -149,6 +151,20 @@ class DLinear(_Estimator):
         strategy: str = 'auto', precision: int | str = 32, trainer_kwargs: Mapping[str, Any] | None = None,
         alias: str | None = None,
     ) -> None: ...
+
+class Drift(_Estimator):
+    """Goes on at the mean change per step between the first and the last observed value."""
+    h: int
+    val_size: float | int | None
+    alias: str | None
+    def __init__(self, h: int, *, val_size: float | int | None = 0.1, alias: str | None = None) -> None: ...
+
+class Mean(_Estimator):
+    """Repeats the mean of all observed values."""
+    h: int
+    val_size: float | int | None
+    alias: str | None
+    def __init__(self, h: int, *, val_size: float | int | None = 0.1, alias: str | None = None) -> None: ...
 
 class Naive(_Estimator):
     """Repeats the last observed value."""

@@ -1,6 +1,7 @@
 """Batch: the frozen record of tensors that crosses rooms."""
 
 from dataclasses import dataclass, fields, replace
+from itertools import repeat
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -54,10 +55,11 @@ class Batch:
 
     def split(self, sizes: list[int]) -> "list[Batch]":
         """Batches of so many windows each, as views."""
-        columns = {}
-        for name, part in self._parts():
-            columns[name] = [part] * len(sizes) if name == "channel_static" else part.split(sizes)
-        return [Batch(**dict(zip(columns, parts, strict=True))) for parts in zip(*columns.values(), strict=True)]
+        columns = [
+            repeat(part, len(sizes)) if part is None or name == "channel_static" else part.split_with_sizes(sizes)
+            for name, part in vars(self).items()
+        ]
+        return [Batch(*parts) for parts in zip(*columns, strict=True)]
 
     def _map(self, change) -> "Batch":
         return replace(self, **{name: change(part) for name, part in self._parts()})

@@ -1,6 +1,6 @@
 """What the three fits have in common: sizes, data, and one formula for the loss. Standard library at import.
 
-Source    ETTh1, as in `tsforge/data/etth1.py`; its first 8,640 hours, standardised per channel.
+Source    ETTh1, as in `tsforge/data/ett.py`; its first 8,640 hours, standardised per channel.
 Paper     Zeng et al. (2023), "Are Transformers Effective for Time Series Forecasting?", arXiv:2205.13504 (DLinear).
 """
 

@@ -427,3 +427,15 @@ def test_data_check_shows_a_file_and_ends_with_2_where_a_frame_would_refuse_it(t
     assert code == 2
     assert json.loads(out)["keys"]["repeated"] == 2
     assert "more than once" in err
+
+
+def test_data_system_shows_both_estimates_of_an_exponent_with_their_sources(tsforge_says):
+    code, out, err = tsforge_says("data", "system", "Lorenz")
+    assert (code, err) == (0, "")
+    assert "lyapunov_separation" in out
+    assert "lyapunov_qr" in out
+    known = json.loads(tsforge_says("data", "system", "Lorenz", "--json")[1])
+    assert known["parameters"]["rho"] == 28
+    assert all(row["source"] for row in known["estimates"])
+    code, _, err = tsforge_says("data", "system", "Lorentz")
+    assert (code, "Did you mean 'Lorenz'?" in err) == (2, True)

@@ -1,4 +1,8 @@
+import re
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -6,8 +10,9 @@ import polars as pl
 import pytest
 
 from tsforge.data import chaos
-from tsforge.data.chaos import Chaos, coordinates, integrate, quiet, systems
+from tsforge.data.chaos import Chaos, integrate, quiet
 from tsforge.data.places import cache_folder
+from tsforge.data.systems import UNDEFINED, metadata, systems
 from tsforge.errors import ArgumentError, UnknownNameError
 
 
@@ -39,11 +44,6 @@ def test_flows_delays_and_maps_are_series_of_their_coordinates(system, columns, 
     assert frame.table.null_count().sum_horizontal().item() == 0
 
 
-def test_coordinates_are_x_y_z_and_then_numbered():
-    assert coordinates(2) == ["x", "y"]
-    assert coordinates(5) == ["x", "y", "z", "x3", "x4"]
-
-
 def test_the_same_arguments_give_the_same_bits_and_another_seed_another_series(empty_cache):
     first = path(n=100)
     for file in files():
@@ -54,7 +54,8 @@ def test_the_same_arguments_give_the_same_bits_and_another_seed_another_series(e
 
 def test_every_argument_changes_the_series():
     plain = Chaos(n=100).table()
-    changes = {"n": 90, "pts_per_period": 50, "trajectories": 2, "noise": 0.1, "seed": 1, "system": "Rossler"}
+    changes = {"n": 90, "pts_per_period": 50, "trajectories": 2, "noise": 0.1, "seed": 1, "system": "Rossler",
+               "coordinate": "x"}
     for name, value in changes.items():
         arguments: dict[str, Any] = {"n": 100} | {name: value}
         assert not Chaos(**arguments).table().equals(plain), name
@@ -130,11 +131,84 @@ def test_an_unknown_system_names_the_nearest():
 
 @pytest.mark.parametrize("wrong", [
     {"n": 1}, {"n": True}, {"pts_per_period": 0}, {"trajectories": 0}, {"seed": -1}, {"noise": -0.1},
-    {"noise": float("nan")},
+    {"noise": float("nan")}, {"workers": 0}, {"system": []}, {"coordinate": "w"},
 ])
 def test_numbers_out_of_range_are_refused(wrong):
     with pytest.raises(ArgumentError, match=f"{next(iter(wrong))}="):
         Chaos(**wrong)
+
+
+def several(**arguments: Any) -> pl.DataFrame:
+    return Chaos(system=["Lorenz", "Henon", "MackeyGlass", "Logistic"], n=60, **arguments).table()
+
+
+def test_several_systems_are_series_of_their_first_coordinate():
+    frame = Chaos(system="Lorenz+Henon+MackeyGlass", n=60, trajectories=2).frame()
+    assert (frame.targets, frame.season) == (("y",), 100)
+    assert frame.ids.to_list() == [f"{name}-{i}" for name in ("Henon", "Lorenz", "MackeyGlass") for i in (0, 1)]
+    for system in ("Lorenz", "Henon"):
+        alone = Chaos(system=system, n=60, trajectories=2).table()
+        together = frame.table.filter(pl.col("unique_id").str.starts_with(system))
+        assert together["y"].equals(alone["x"])
+        assert not together["y"].equals(alone["y"])
+
+
+def test_only_maps_have_no_season():
+    assert Chaos(system="Henon+Logistic", n=60).frame().season == 1
+
+
+def test_one_coordinate_is_chosen_by_its_name():
+    assert Chaos(system=["Lorenz", "Rossler"], n=60, coordinate="z").table()["y"].equals(
+        pl.concat([Chaos(system=system, n=60).table()["z"] for system in ("Lorenz", "Rossler")])
+    )
+    assert Chaos(n=60, coordinate="y").table().columns == ["unique_id", "ds", "y"]
+
+
+def test_a_coordinate_that_a_system_lacks_is_refused_with_those_it_has():
+    with pytest.raises(ArgumentError, match=r"coordinate='z': Henon has x, y\. Choose one that every system has"):
+        Chaos(system=["Lorenz", "Henon"], coordinate="z")
+
+
+def test_processes_make_the_same_numbers_and_need_no_guard_in_a_script(monkeypatch, tmp_path):
+    made_here = several(workers=1)
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from tsforge.data.chaos import Chaos\n"
+        "made = Chaos(system=['Lorenz', 'Henon', 'MackeyGlass', 'Logistic'], n=60, workers=2).table()\nprint(len(made))"
+    )
+    monkeypatch.setenv("TSFORGE_CACHE", str(tmp_path / "cache"))
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("240\n", "")
+    monkeypatch.setattr(chaos, "integrate", None)
+    assert several().equals(made_here)
+    with pytest.raises(TypeError):
+        several(seed=1)
+
+
+def test_only_systems_that_are_not_in_the_cache_are_made(monkeypatch, empty_cache):
+    Chaos(system="Henon", n=60).table()
+    shared = []
+    monkeypatch.setattr(chaos, "share_out", lambda program, jobs, workers, done: shared.extend(jobs))
+    several(workers=2)
+    assert [job["system"] for job in shared] == ["Lorenz", "MackeyGlass", "Logistic"]
+    several(workers=2)
+    assert len(shared) == 3
+
+
+@pytest.mark.parametrize("program", ["raise SystemExit", "raise ValueError"])
+def test_a_system_whose_worker_dies_is_made_here(monkeypatch, empty_cache, program):
+    expected = several(workers=1)
+    for file in files():
+        file.unlink()
+    monkeypatch.setattr(chaos, "WORKER", program)
+    assert several(workers=2).equals(expected)
+
+
+def test_of_several_systems_the_one_that_leaves_every_bound_is_named(monkeypatch, empty_cache):
+    whole = chaos.integrate
+    monkeypatch.setattr(chaos, "integrate", lambda system, *rest: None if system == "Henon" else whole(system, *rest))
+    with pytest.raises(ArgumentError, match="system='Henon', seed=0"):
+        several(workers=1)
 
 
 def test_every_name_is_a_class_of_dysts():
@@ -143,6 +217,12 @@ def test_every_name_is_a_class_of_dysts():
     modules = {"flows": flows, "maps": maps}
     assert all(hasattr(modules[module], name) for module, name in systems().values())
     assert len(systems()) == 158
+    assert not any(hasattr(maps, name) for name in UNDEFINED)
+
+
+def test_the_page_names_the_systems_that_cannot_be_made():
+    page = (Path(__file__).parents[2] / "docs" / "chaos.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| (\w+) \| map \|", page, re.MULTILINE) == list(UNDEFINED)
 
 
 @pytest.mark.parametrize("broken", [None, np.full((100, 3), np.nan)])
@@ -207,5 +287,15 @@ def test_making_a_series_leaves_numpy_the_warnings_and_the_terminal_alone(empty_
 @pytest.mark.slow
 @pytest.mark.parametrize("system", list(systems()))
 def test_every_system_of_dysts_gives_two_trajectories_that_differ(system):
-    first, second = Chaos(system=system, n=300, trajectories=2).frame().table.partition_by("unique_id")
+    table = Chaos(system=system, n=300, trajectories=2).frame().table
+    first, second = table.partition_by("unique_id")
     assert not first.drop("unique_id").equals(second.drop("unique_id"))
+    assert tuple(table.columns[2:]) == metadata(system).coordinates
+
+
+@pytest.mark.slow
+def test_all_systems_make_one_frame():
+    frame = Chaos(system="all", n=300).frame()
+    assert set(frame.ids) == set(systems())
+    assert len(frame) == 158 * 300
+    assert frame.notices == ()

@@ -147,7 +147,8 @@ def test_a_tsf_file_becomes_long_with_stamps_and_attributes(tmp_path):
 
 
 @pytest.mark.parametrize(("frequency", "minutes"), [
-    ("minutely", 1), ("10_minutes", 10), ("half_hourly", 30), ("hourly", 60), ("daily", 1440), ("weekly", 10080),
+    ("4_seconds", 4 / 60), ("minutely", 1), ("10_minutes", 10), ("half_hourly", 30), ("hourly", 60), ("2_hours", 120),
+    ("daily", 1440), ("weekly", 10080),
 ])
 def test_the_frequency_of_a_tsf_file_is_its_step(tmp_path, frequency, minutes):
     table = read_table(written(tmp_path / "t.tsf", TSF.format(frequency=frequency)))
@@ -170,6 +171,20 @@ def test_a_tsf_file_that_is_wrong_is_named_with_its_place(tmp_path, change, word
     assert change[0] in text
     with pytest.raises(FrameError, match=words):
         read_table(written(tmp_path / "t.tsf", text.replace(*change)))
+
+
+@pytest.mark.parametrize("lines", ["", "@horizon 8\n@missing false\n@equallength true\n", "@HORIZON 8\n# note: 1\n"])
+def test_what_the_header_of_a_tsf_file_says_beside_the_step_changes_nothing(tmp_path, lines):
+    text = TSF.format(frequency="10_minutes").replace("@horizon 2\n@missing true\n", lines)
+    plain = read_table(written(tmp_path / "a.tsf", TSF.format(frequency="10_minutes")))
+    assert_frame_equal(read_table(written(tmp_path / "b.tsf", text)), plain)
+
+
+def test_an_umlaut_in_cp1252_and_in_utf8_names_the_same_series(tmp_path):
+    text = TSF.format(frequency="daily").replace("T1:", "Zürich – 1:")
+    both = [read_table(written(tmp_path / f"{code}.tsf", text.encode(code))) for code in ("cp1252", "utf-8")]
+    assert_frame_equal(*both)
+    assert both[0]["unique_id"][0] == "Zürich – 1"
 
 
 def test_the_archive_file_with_a_header_in_cp1252_is_read(shared_data):

@@ -1,3 +1,4 @@
+from dataclasses import fields
 from datetime import date, datetime, timedelta
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from polars.testing import assert_frame_equal
 
+from tsforge.batch import Batch
 from tsforge.data.calendar import calendar_features
 from tsforge.data.prepare import Preparation, prepare
 from tsforge.data.store import build_store
@@ -186,6 +188,48 @@ def test_windows_for_prediction_hold_no_future():
     assert batch.future_mask is None
 
 
+def same(one: Batch, other: Batch) -> bool:
+    """Bit for bit, part by part."""
+    pairs = [(getattr(one, part.name), getattr(other, part.name)) for part in fields(Batch)]
+    return all(a is b if a is None or b is None else torch.equal(a, b) and a.dtype == b.dtype for a, b in pairs)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([0.0, 0.3]), st.lists(st.integers(1, 9), min_size=1, max_size=7),
+       st.booleans(), st.booleans(), st.sampled_from([0, 400, 1 << 20]), st.sampled_from([1, 5, 4096]))
+def test_batches_are_what_gathering_each_alone_gives_and_none_is_written_over(
+    seed, missing, sizes, padded, targets, alone, located
+):
+    rng = np.random.default_rng(seed)
+    _, _, prepared = prepared_of(random_frame(rng, 3, missing))
+    index = CutoffRanges(prepared.starts + (0 if padded else 2), np.maximum(prepared.ends - 2, prepared.starts + 1))
+    made = Windows(prepared, index, 3, 2, targets=targets)
+    parts = [rng.integers(-1 if seed % 4 == 0 else 0, max(len(made), 1), size) for size in sizes]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tsforge.data.windows.ALONE", alone)
+        patch.setattr("tsforge.data.windows.AT_ONCE", 2000)
+        patch.setattr("tsforge.data.windows.LOCATED", located)
+        batches = list(made.batches(parts))
+    expected = [made.gather(part) for part in parts]
+    assert [same(a, b) for a, b in zip(batches, expected, strict=True)] == [True] * len(parts)
+    torch._foreach_zero_([part for part in (batches[0].past, batches[0].future_covariates) if part is not None])
+    assert all(same(a, b) for a, b in zip(batches[1:], expected[1:], strict=True))
+
+
+@pytest.mark.parametrize("alone", [0, 1 << 20])
+def test_both_ways_to_make_batches_are_taken_and_a_wrong_window_is_seen(alone, monkeypatch):
+    _, _, prepared = prepared_of(random_frame(np.random.default_rng(1), 2, 0.0))
+    made, ways = Windows(prepared, CutoffRanges(prepared.starts + 2, prepared.ends - 2), 3, 2), []
+    monkeypatch.setattr("tsforge.data.windows.ALONE", alone)
+    for way in ("_whole", "gather"):
+        call = getattr(made, way)
+        monkeypatch.setattr(made, way, lambda *given, way=way, call=call: (ways.append(way), call(*given))[1])
+    parts = [np.array([0, 1]), np.array([2, 3])]
+    batches = list(made.batches(parts))
+    assert ways == (["gather"] if alone else ["_whole"])
+    assert not same(batches[1], made.gather(parts[0]))
+
+
 @given(st.integers(0, 10**6))
 def test_what_was_observed_last_in_the_window_is_carried_forward(seed):
     rng = np.random.default_rng(seed)
@@ -268,6 +312,25 @@ def test_the_truth_comes_back_at_its_own_stamps(ds, freq, targets, ahead):
     first = forecasts.group_by("unique_id", "cutoff", maintain_order=True).agg(pl.col("ds").min())
     assert first.row(0) == ("a", ds[4], ds[5])
     assert first.row(2) == ("b", stamps["b"][0], stamps["b"][1])
+
+
+def test_the_truth_is_the_same_read_a_window_at_a_time_or_a_row_at_a_time():
+    rng, size = np.random.default_rng(3), 700
+    y = rng.normal(size=(2 * size, 2))
+    y[rng.random(y.shape) < 0.1] = np.nan
+    table = pl.DataFrame(y, schema=["y", "z"]).with_columns(
+        unique_id=pl.Series(["a", "b"]).gather(np.repeat([0, 1], size)), ds=pl.Series(np.tile(np.arange(size), 2))
+    )
+    frame = Frame(table, targets=["y", "z"], freq="1i")
+    series, steps = np.repeat([0, 1], size), np.tile(np.arange(size), 2)
+    columns = {"M": np.zeros((2 * size, 3, 2))}
+
+    def truth(ahead: int, shift: int = 0) -> pl.DataFrame:
+        store = build_store(frame, ahead=ahead)
+        return forecast_frame(store, series, store.starts[series] + steps - shift, columns, truth=True)
+
+    assert_frame_equal(truth(0), truth(3))  # without rows ahead the last windows reach over the end of the store
+    assert not truth(0)["y"].equals(truth(0, shift=1)["y"])
 
 
 def test_the_steps_after_the_data_go_on_along_the_grid():

@@ -1,3 +1,5 @@
+from datetime import datetime
+
 import polars as pl
 import pytest
 
@@ -31,6 +33,14 @@ def test_labels_follow_when_rows_are_taken():
     labels = Frame(TABLE, targets="y", labels=["fault", "kind"]).rows(pl.col("ds") > 1).labels
     assert labels is not None
     assert labels.rows() == [("a", 2, 1, "z"), ("b", 2, 1, "x"), ("b", 3, 0, "x")]
+
+
+def test_labels_of_steps_are_resampled_with_the_table_and_the_last_one_stands():
+    hours = pl.datetime_range(datetime(2024, 1, 1), datetime(2024, 1, 2, 23), "1h", eager=True)
+    table = pl.DataFrame({"ds": hours, "y": [1.0] * 48, "fault": [0] * 23 + [1] + [0] * 24})
+    labels = Frame(table, labels="fault", resample="1d").labels
+    assert labels is not None
+    assert labels["fault"].to_list() == [1, 0]
 
 
 def test_a_forecast_does_not_depend_on_labels():

@@ -54,6 +54,36 @@ def export(
     )
 
 
+@app.command("system")
+def system(
+    name: Annotated[str, typer.Argument(help="A chaotic system, as in Lorenz.")],
+    json: Json = False, quiet: Quiet = False, debug: Debug = False,
+) -> None:
+    """Show what is known of a chaotic system: exponents, dimensions, entropy, each with its source."""
+    begin(quiet=quiet, debug=debug)
+    from tsforge.data.systems import metadata
+
+    known = metadata(name)
+    rows = [{"what": what, "value": _short(estimate.value), "unit": estimate.unit, "source": estimate.source}
+            for what, estimate in known.estimates().items()]
+    about = {"kind": known.kind, "description": known.description, "citation": known.citation,
+             "dimension": known.dimension, "coordinates": ", ".join(known.coordinates),
+             "parameters": ", ".join(f"{key}={value}" for key, value in known.parameters.items())}
+    if json:
+        exact = {what: estimate.value for what, estimate in known.estimates().items()}
+        show_json({**about, "parameters": dict(known.parameters),
+                   "estimates": [row | {"value": exact[row["what"]]} for row in rows]})
+        return
+    show_table([{"what": what, "known": str(value)} for what, value in about.items()], title=name)
+    put("\n")
+    show_table(rows)
+
+
+def _short(value: float | tuple[float, ...]) -> str:
+    parts = value if isinstance(value, tuple) else (value,)
+    return ", ".join(f"{part:.4g}" for part in parts)
+
+
 @app.command("check")
 def check(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="A file, or a folder of parquet files.")],

@@ -29,5 +29,5 @@ class Adapter:
         """
         stated, split = self.roles(), self.published
         if roles.get("resample") or roles.get("freq", stated.get("freq")) != stated.get("freq"):
-            stated, split = {name: value for name, value in stated.items() if name not in ("freq", "season")}, None
+            stated, split = {k: v for k, v in stated.items() if k not in ("freq", "grid", "season")}, None
         return Frame(self.table(), **(stated | roles)).with_split(split)

@@ -18,11 +18,13 @@ class File:
         path: Below the data folder, with forward slashes; inside `package` where there is one.
         sha256: Of the file as its source publishes it; "" where there is no one published file.
         package: The installed package that brings the file.
+        optional: One of several, each of which can be read alone.
     """
 
     path: str
     sha256: str = ""
     package: str = ""
+    optional: bool = False
 
 
 @dataclass(frozen=True)

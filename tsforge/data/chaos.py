@@ -1,8 +1,9 @@
-"""Chaos: trajectories of a `dysts` system; the coordinates are the channels of a series.
+"""Chaos: trajectories of `dysts` systems; the coordinates of a system are the channels of a series.
 
 Source    Gilpin (2021), "Chaos as an interpretable benchmark for forecasting and data-driven modelling",
           arXiv:2110.05266. Generated, not downloaded.
 Frame     unique_id "Lorenz", or "Lorenz-0", "Lorenz-1", ...   ds step number   x, y, z, x3, x4, ... coordinates
+          of several systems: y, one coordinate of each
 Units     ds: 1/pts_per_period of the system's dominant period; one iteration of a map.
           coordinates: the system's own, dimensionless.
 Differs   dysts integrates flows by Radau to 1e-12; here by LSODA to 1e-10: the same for some periods, and quick.
@@ -13,10 +14,11 @@ Differs   dysts integrates flows by Radau to 1e-12; here by LSODA to 1e-10: the 
 import io
 import json
 import math
+import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
-from functools import cache, cached_property
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
+from functools import cached_property
 from importlib.metadata import version
 from numbers import Integral, Real
 from typing import Any
@@ -26,69 +28,116 @@ import polars as pl
 
 from tsforge.data.adapter import Adapter
 from tsforge.data.cache import cached
-from tsforge.data.places import find_bundled
-from tsforge.errors import ArgumentError, UnknownNameError, suggest
+from tsforge.data.systems import chosen, coordinates, metadata, systems
+from tsforge.data.workers import cores, counting, share_out
+from tsforge.errors import ArgumentError, TsforgeError
 
 SOLVER = {"method": "LSODA", "rtol": 1e-10, "atol": 1e-12}
 TRANSIENT = {"flows": 10, "maps": 100}  # periods of a flow, iterations of a map
 SPREAD = 0.01  # of starts, relative to each coordinate
+MANY = 8  # systems from which on new processes, each of which imports dysts, are quicker
+WORKER = "from tsforge.data.chaos import serve; serve()"
 
 
 class Chaos(Adapter):
-    """Any flow or map of dysts, the same numbers for the same arguments.
+    """Any flows and maps of dysts, the same numbers for the same arguments.
 
     Args:
         system: Name of the flow or map, as dysts writes it; "DuffingMap" is the map that shares its name with a flow.
+            Several as `["Lorenz", "Rossler"]` or "Lorenz+Rossler"; "flows", "maps" and "all" are groups.
         n: Steps of a trajectory.
         pts_per_period: Steps of a period, for flows; a map steps by iterations.
-        trajectories: Series, each from its own start.
+        trajectories: Series of each system, each from its own start.
         noise: Sd of the observational noise, relative to the sd of each coordinate.
         seed: Chooses starts and noise.
+        coordinate: The one coordinate that becomes the target `y`. None: of one system all of them, under their own
+            names; of several systems the first, as in the univariate benchmark.
+        workers: Processes that make several systems; None takes one for each core from 8 systems on. The numbers do
+            not depend on it.
 
     Raises:
         UnknownNameError: dysts has no such system.
-        ArgumentError: a number is out of range, or (when the table is made) the trajectory leaves every bound.
+        ArgumentError: a number is out of range, a system lacks the coordinate, or (when the table is made) a trajectory
+            leaves every bound.
     """
 
     def __init__(
-        self, *, system: str = "Lorenz", n: int = 4_000, pts_per_period: int = 100, trajectories: int = 1,
-        noise: float = 0.0, seed: int = 0,
+        self, *, system: str | Sequence[str] = "Lorenz", n: int = 4_000, pts_per_period: int = 100,
+        trajectories: int = 1, noise: float = 0.0, seed: int = 0, coordinate: str | None = None,
+        workers: int | None = None,
     ) -> None:
-        if system not in systems():
-            raise UnknownNameError(f"dysts has no system named {system!r}.{suggest(system, systems())}")
+        self.systems = chosen(system)
         for name, value, least in (
             ("n", n, 2), ("pts_per_period", pts_per_period, 1), ("trajectories", trajectories, 1), ("seed", seed, 0),
+            ("workers", 1 if workers is None else workers, 1),
         ):
             if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
                 raise ArgumentError(f"{name}={value!r}: wanted a whole number of at least {least}.")
         if not isinstance(noise, Real) or not 0 <= noise < math.inf:
             raise ArgumentError(f"noise={noise!r}: wanted a share of the sd of a coordinate, 0 or more.")
-        self.system, self.n, self.pts_per_period = system, int(n), int(pts_per_period)
-        self.trajectories, self.noise, self.seed = int(trajectories), float(noise), int(seed)
+        self.n, self.pts_per_period, self.trajectories = int(n), int(pts_per_period), int(trajectories)
+        self.noise, self.seed, self.workers = float(noise), int(seed), workers
+        self.coordinate = "x" if coordinate is None and len(self.systems) > 1 else coordinate
+        for system in self.systems if self.coordinate is not None else ():
+            if self.coordinate not in metadata(system).coordinates:
+                raise ArgumentError(
+                    f"coordinate={coordinate!r}: {system} has {', '.join(metadata(system).coordinates)}. "
+                    "Choose one that every system has."
+                )
 
     def table(self) -> pl.DataFrame:
         """`unique_id`, `ds` and the coordinates, out of the cache where they have been made before."""
         return self._table
 
     def roles(self) -> dict[str, Any]:
-        season = self.pts_per_period if systems()[self.system][0] == "flows" else 1
-        return {"targets": self.table().columns[2:], "freq": "1i", "season": season}
+        flows = any(systems()[system][0] == "flows" for system in self.systems)
+        return {"targets": self.table().columns[2:], "freq": "1i", "season": self.pts_per_period if flows else 1}
 
     @cached_property
     def _table(self) -> pl.DataFrame:
-        arguments = [self.system, self.n, self.pts_per_period, self.trajectories, self.noise, self.seed]
-        return cached("chaos", self.system, [arguments, SOLVER, TRANSIENT, SPREAD, version("dysts")], self._generate)
+        missing = [system for system in self.systems if not self._is_made(system)]
+        with counting("systems", len(missing)) as done:
+            workers = min(self.workers or (cores() if len(missing) >= MANY else 1), len(missing))
+            if workers > 1:
+                share_out(WORKER, [self._arguments(system) for system in missing], workers, done)
+                missing = []
+            tables = []
+            for system in self.systems:
+                tables.append(self._made(system))
+                if system in missing:
+                    done()
+        if self.coordinate is None:
+            return tables[0]
+        return pl.concat(table.select("unique_id", "ds", pl.col(self.coordinate).alias("y")) for table in tables)
 
-    def _generate(self) -> pl.DataFrame:
-        names = [f"{self.system}-{i}" for i in range(self.trajectories)] if self.trajectories > 1 else [self.system]
-        return pl.concat(self._series(i, name) for i, name in enumerate(names))
+    def _arguments(self, system: str) -> dict[str, Any]:
+        own = {name: getattr(self, name) for name in ("n", "pts_per_period", "trajectories", "noise", "seed")}
+        return {"system": system, **own}
 
-    def _series(self, index: int, name: str) -> pl.DataFrame:
+    def _is_made(self, system: str) -> bool:
+        def absent() -> pl.DataFrame:
+            raise LookupError
+
+        try:
+            self._made(system, absent)
+        except LookupError:
+            return False
+        return True
+
+    def _made(self, system: str, make: Callable[[], pl.DataFrame] | None = None) -> pl.DataFrame:
+        recipe = [list(self._arguments(system).values()), SOLVER, TRANSIENT, SPREAD, version("dysts")]
+        return cached("chaos", system, recipe, make or (lambda: self._generate(system)))
+
+    def _generate(self, system: str) -> pl.DataFrame:
+        names = [f"{system}-{i}" for i in range(self.trajectories)] if self.trajectories > 1 else [system]
+        return pl.concat(self._series(system, i, name) for i, name in enumerate(names))
+
+    def _series(self, system: str, index: int, name: str) -> pl.DataFrame:
         start, observed = (np.random.default_rng([self.seed, index, purpose]) for purpose in (0, 1))
-        path = integrate(self.system, self.n, self.pts_per_period, start)  # [n, coordinate]
+        path = integrate(system, self.n, self.pts_per_period, start)  # [n, coordinate]
         if path is None or not np.isfinite(path).all():
             raise ArgumentError(
-                f"system={self.system!r}, seed={self.seed}: trajectory {index} leaves every bound within {self.n} "
+                f"system={system!r}, seed={self.seed}: trajectory {index} leaves every bound within {self.n} "
                 "steps. Choose another seed=, or a smaller n=."
             )
         path = path + self.noise * path.std(axis=0) * observed.standard_normal(path.shape)
@@ -96,14 +145,15 @@ class Chaos(Adapter):
         return pl.DataFrame({"unique_id": [name] * self.n, "ds": np.arange(self.n, dtype=np.int64)} | columns)
 
 
-@cache
-def systems() -> dict[str, tuple[str, str]]:
-    """The name of every system -> its module and class in dysts, which is slow to import and is not imported."""
-    files = ("data/chaotic_attractors.json", "data/discrete_maps.json")
-    flows, maps = (json.loads(find_bundled("dysts", file).read_text(encoding="utf-8")) for file in files)
-    undefined = {"EndCap", "Zaslavskii", "ZeraouliaSprott"}  # described there, but dysts has no such class
-    named = {name if name not in flows else f"{name}Map": ("maps", name) for name in maps if name not in undefined}
-    return {name: ("flows", name) for name in flows} | named
+def serve() -> None:
+    """What a worker does: each line of standard input is the arguments of a Chaos, whose table it puts into the cache.
+
+    A system that fails is made again, and fails again, where its error has a reader.
+    """
+    for line in sys.stdin:
+        with suppress(TsforgeError):
+            Chaos(**json.loads(line)).table()
+        print("done", flush=True)
 
 
 def integrate(system: str, n: int, pts_per_period: int, rng: np.random.Generator) -> np.ndarray | None:
@@ -138,8 +188,3 @@ def quiet() -> Iterator[None]:
             yield
         finally:
             np.random.set_state(state)  # noqa: NPY002
-
-
-def coordinates(count: int) -> list[str]:
-    """x, y, z, then x3, x4, ..."""
-    return [*"xyz", *(f"x{i}" for i in range(3, count))][:count]

@@ -9,6 +9,7 @@ from typing import Any
 
 from tsforge.data import DATASETS
 from tsforge.data.files import read_table
+from tsforge.data.mapped import HEAD, open_store
 from tsforge.errors import ArgumentError, DataNotFoundError, UnknownArgumentError, suggest
 from tsforge.frame.frame import Frame, as_frame
 
@@ -23,8 +24,8 @@ def load(source: Any, /, **arguments: Any) -> Frame:
 
     Args:
         source: A name of the catalog (`"etth1"`), with arguments after a colon (`"chaos:system=Lorenz,n=4000"`), a
-            path of a file or of a folder of parquet files, a table, or a Frame. A name of the catalog wins over a file
-            of that name; `"./etth1"` or a `Path` means the file.
+            path of a file, of a folder of parquet files or of a store, a table, or a Frame. A name of the catalog wins
+            over a file of that name; `"./etth1"` or a `Path` means the file.
         arguments: Those of the dataset, and the roles of `Frame`; a role given here wins over the dataset's own.
 
     Raises:
@@ -44,6 +45,11 @@ def load(source: Any, /, **arguments: Any) -> Frame:
     if isinstance(source, str) and not (path.exists() or path.suffix or "/" in source or os.sep in source):
         hint = suggest(source.partition(":")[0], DATASETS) or f" Datasets are {', '.join(DATASETS)}."
         raise DataNotFoundError(f"There is no dataset and no file named {source!r}.{hint} A file is named by its path.")
+    if path.suffix == ".npy":
+        return load_dataset("weather2k", {"path": path}, arguments)
+    if (path / HEAD).is_file():
+        check_known("open_store", arguments, signature(open_store).parameters)
+        return open_store(path, **arguments)
     check_known("Frame", arguments, ROLES)
     return as_frame(read_table(path), **arguments)
 

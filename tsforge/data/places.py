@@ -7,7 +7,7 @@ from pathlib import Path
 
 import platformdirs
 
-from tsforge.data.card import read_card
+from tsforge.data.card import File, read_card
 from tsforge.errors import DataNotFoundError
 
 
@@ -55,11 +55,14 @@ def find_data(dataset: str, relative: str, path: str | Path | None = None) -> Pa
 
 
 def is_present(dataset: str) -> bool:
-    """Whether all that a dataset is read from is on this machine; checksums are not looked at."""
-    return all(
-        _has_bundled(file.package, file.path) if file.package else (data_folder() / file.path).exists()
-        for file in read_card(dataset).files
-    )
+    """Whether what a dataset is read from is on this machine; checksums are not looked at."""
+
+    def there(file: File) -> bool:
+        return _has_bundled(file.package, file.path) if file.package else (data_folder() / file.path).exists()
+
+    files = read_card(dataset).files
+    optional = [file for file in files if file.optional]
+    return all(there(file) for file in files if not file.optional) and (not optional or any(map(there, optional)))
 
 
 def _own(path: Path) -> Path:

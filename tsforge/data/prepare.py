@@ -9,10 +9,11 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from tsforge.data.rows import CalendarRows, ReadRows, Rows, ScaledRows, SideBySide
 from tsforge.data.store import Store
 from tsforge.errors import FrameError
 from tsforge.frame.schema import list_names
-from tsforge.scaling import Scaling, blocks, fit_scaling
+from tsforge.scaling import CHUNK, Scaling, blocks, fit_scaling
 
 log = logging.getLogger("tsforge")
 
@@ -78,7 +79,7 @@ class Preparation:
     def fit(cls, store: Store, train_ends: np.ndarray, scaler: str | None, scope: str) -> "Preparation":
         """Looks at the rows of each series before `train_ends`, nothing else; says what is constant there."""
 
-        def scaling(values: np.ndarray | None) -> Scaling | None:
+        def scaling(values: np.ndarray | Rows | None) -> Scaling | None:
             return None if values is None else fit_scaling(values, store.starts, train_ends, scaler, scope)
 
         static = None if store.static is None else StaticCoding.fit(store.static)
@@ -105,16 +106,17 @@ class Preparation:
 class Prepared:
     """Scaled tensors over the rows of a store, and the way back to the user's units.
 
-    Missing targets are 0 under a false mask; missing covariates are 0, the place of their scaling.
+    Missing targets are 0 under a false mask; missing covariates are 0, the place of their scaling. Rows of a block are
+    scaled when windows are gathered: of each batch then its mask is known, of all rows none.
     """
 
     starts: np.ndarray
     ends: np.ndarray  # with the rows ahead, which are masked in the targets
-    values: Tensor  # [row, channel]
-    mask: Tensor  # [row, channel]
+    values: Tensor | ScaledRows  # [row, channel]
+    mask: Tensor | None  # [row, channel]; None where rows are scaled as they are read
     complete: bool
-    past: Tensor | None
-    future: Tensor | None  # covariates known ahead, then calendar features
+    past: Tensor | ReadRows | None
+    future: Tensor | ReadRows | None  # covariates known ahead, then calendar features
     static_numeric: Tensor | None
     static_categorical: Tensor | None
     times: np.ndarray | None
@@ -132,6 +134,15 @@ class Prepared:
             "static_numeric": 0 if self.static_numeric is None else self.static_numeric.shape[1],
         }
 
+    def observed(self, rows: np.ndarray) -> np.ndarray:
+        """[window, step, channel] of scaled targets in float64, NaN where missing."""
+        if isinstance(self.values, ScaledRows):
+            values, mask = (part.numpy() for part in self.values.take(torch.from_numpy(rows), rows.shape[1]))
+        else:
+            assert self.mask is not None
+            values, mask = self.values.numpy()[rows], self.mask.numpy()[rows]
+        return np.where(mask, values.astype(np.float64), np.nan)
+
 
 def prepare(
     store: Store, fitted: Preparation, *, dtype: torch.dtype = torch.float32, until: np.ndarray | None = None,
@@ -144,7 +155,7 @@ def prepare(
     known = fitted.series_in(store.ids)
     until = store.ends if until is None else until
 
-    def per_series(values: np.ndarray, fit: Scaling) -> Scaling:
+    def per_series(values: np.ndarray | Rows, fit: Scaling) -> Scaling:
         loc, scale = (part.copy() for part in fit.of(np.maximum(known, 0)))
         unseen = np.flatnonzero(known < 0)
         if len(unseen) and fitted.scope == "series":
@@ -152,30 +163,45 @@ def prepare(
             loc[unseen], scale[unseen] = own.of(np.arange(len(unseen)))
         return Scaling(loc, scale)
 
-    def covariates(values: np.ndarray | None, fit: Scaling | None) -> list[Tensor]:
+    def covariates(values: np.ndarray | Rows | None, fit: Scaling | None) -> list[Tensor | ScaledRows]:
         if values is None or fit is None:
             return []
-        return [_scaled(store, values, per_series(values, fit), dtype).nan_to_num_(0.0)]
+        scaled = _scaled(store, values, per_series(values, fit), dtype)
+        return [scaled.nan_to_num_(0.0) if isinstance(scaled, Tensor) else scaled]
 
     own = per_series(store.values, fitted.targets)
-    values = _scaled(store, store.values, own, dtype)
-    mask = ~torch.isnan(values)
+    values, mask = _scaled(store, store.values, own, dtype), None
+    if isinstance(values, Tensor):
+        mask = ~torch.isnan(values)
+        values.nan_to_num_(0.0)
     past, future = covariates(store.past, fitted.past), covariates(store.future, fitted.future)
-    if store.calendar is not None:
-        future.append(torch.from_numpy(store.calendar).to(dtype))
     numbers, codes = _static(store, fitted.static)
     return Prepared(
-        starts=store.starts, ends=store.offsets[1:], values=values.nan_to_num_(0.0), mask=mask,
-        complete=bool(mask.all()), past=past[0] if past else None,
-        future=future[0] if len(future) == 1 else torch.cat(future, dim=1) if future else None,
+        starts=store.starts, ends=store.offsets[1:], values=values, mask=mask,
+        complete=mask is not None and bool(mask.all()), past=past[0] if past else None,
+        future=_with_calendar(future, store.calendar, dtype),
         static_numeric=None if numbers is None else torch.from_numpy(numbers).to(dtype),
         static_categorical=None if codes is None else torch.from_numpy(codes),
         times=store.times, known=torch.from_numpy(known), loc=own.loc, scale=own.scale,
     )
 
 
-def _scaled(store: Store, values: np.ndarray, scaling: Scaling, dtype: torch.dtype) -> Tensor:
+def _with_calendar(
+    future: list[Tensor | ScaledRows], calendar: np.ndarray | CalendarRows | None, dtype: torch.dtype,
+) -> Tensor | ReadRows | None:
+    """Covariates known ahead, then features of the calendar, as one."""
+    parts: list[Any] = [*future]
+    if calendar is not None:
+        parts.append(calendar.to(dtype) if isinstance(calendar, CalendarRows) else torch.from_numpy(calendar).to(dtype))
+    if len(parts) < 2:
+        return parts[0] if parts else None
+    return torch.cat(parts, dim=1) if isinstance(parts[0], Tensor) else SideBySide(parts)
+
+
+def _scaled(store: Store, values: np.ndarray | Rows, scaling: Scaling, dtype: torch.dtype) -> Tensor | ScaledRows:
     """Scaled in float64, a block of rows at a time, and only then rounded to `dtype`."""
+    if isinstance(values, Rows):
+        return ScaledRows(values, scaling, dtype)
     out = torch.empty(values.shape, dtype=dtype)
     for block in blocks(store.starts, len(values)):
         centred = values[block.rows] - block.spread(scaling.loc)
@@ -185,7 +211,9 @@ def _scaled(store: Store, values: np.ndarray, scaling: Scaling, dtype: torch.dty
 
 def _notice_missing(store: Store) -> None:
     for names, values in ((store.schema.past, store.past), (store.schema.future, store.future)):
-        count = 0 if values is None else int(np.isnan(values).sum())
+        count = 0 if values is None else sum(
+            int(np.isnan(values[low : low + CHUNK]).sum()) for low in range(0, len(values), CHUNK)
+        )
         if count:
             log.info("%d values of the covariates %s are missing; scaled, they count as 0.", count, list_names(names))
 

@@ -7,9 +7,11 @@ import numpy as np
 import polars as pl
 
 from tsforge.data.calendar import calendar_features
+from tsforge.data.rows import CalendarRows, Rows
 from tsforge.errors import FrameError
+from tsforge.frame.block_frame import BlockFrame
 from tsforge.frame.frame import Frame
-from tsforge.frame.grid import Grid
+from tsforge.frame.grid import MONTHS, Grid
 from tsforge.frame.schema import Schema
 
 
@@ -19,6 +21,7 @@ class Store:
 
     Rows that the table lacked are there and missing; the last `ahead` rows of each series lie after its data.
     An irregular store has one row per stamp, and `marks` and `times` say when; its rows ahead lie a grid unit apart.
+    The store of a block reads its rows when they are asked for.
     """
 
     schema: Schema
@@ -27,10 +30,10 @@ class Store:
     first: pl.Series  # [series] stamp of the first row
     offsets: np.ndarray  # [series + 1]
     ahead: int
-    values: np.ndarray  # [row, channel], NaN where missing
-    past: np.ndarray | None  # [row, p], NaN where missing
-    future: np.ndarray | None  # [row, f] the user's covariates, NaN where missing
-    calendar: np.ndarray | None  # [row, features]
+    values: np.ndarray | Rows  # [row, channel], NaN where missing
+    past: np.ndarray | Rows | None  # [row, p], NaN where missing
+    future: np.ndarray | Rows | None  # [row, f] the user's covariates, NaN where missing
+    calendar: np.ndarray | CalendarRows | None  # [row, features]
     static: pl.DataFrame | None
     marks: pl.Series | None = None  # [row] stamps; irregular only
     times: np.ndarray | None = None  # [row] grid units since the first row of the series; irregular only
@@ -93,6 +96,8 @@ def build_store(frame: Frame, *, ahead: int = 0, known: pl.DataFrame | None = No
     Raises:
         FrameError: a future covariate is missing in the rows ahead; names series, column, time, count.
     """
+    if isinstance(frame, BlockFrame):
+        return _of_block(frame, ahead, known, open_ended)
     table, schema, irregular = frame.table, frame.schema, frame.steps is None
     runs = table["unique_id"].rle().struct.unnest()
     ids, lengths = runs["value"].alias("unique_id"), runs["len"].to_numpy().astype(np.int64)
@@ -117,6 +122,36 @@ def build_store(frame: Frame, *, ahead: int = 0, known: pl.DataFrame | None = No
     if store.future is not None and ahead and not open_ended:
         _fill_ahead(store, known)
     return store if not schema.calendar else _with_calendar(store, table["ds"] if rows is None else None)
+
+
+def _of_block(frame: BlockFrame, ahead: int, known: pl.DataFrame | None, open_ended: bool) -> Store:
+    schema = frame.schema
+
+    def rows(names: Sequence[str]) -> Rows | None:
+        return Rows(frame.block.select(schema.placed(names)), ahead) if names else None
+
+    values = rows(schema.targets)
+    assert values is not None
+    store = Store(
+        schema, frame.grid, frame.ids, frame.first, values.offsets, ahead, values, rows(schema.past),
+        rows(schema.future), None, frame.static,
+    )
+    if store.future is not None and ahead and not open_ended:
+        _fill_ahead(store, known)
+    return store if not schema.calendar else _with_calendar_once(store)
+
+
+def _with_calendar_once(store: Store) -> Store:
+    """Features of each time of the grid that all series stand on; where they share none, of each row."""
+    earliest = store.first.new_from_index(int(store.first.arg_min() or 0), len(store.first))
+    shifts = store.grid.steps(store.first, earliest)
+    apart = store.grid.unit in MONTHS and store.first.n_unique() > 1  # the 31st and the 28th step to other days
+    if shifts.has_nulls() or apart:
+        return _with_calendar(store, None)
+    many = int((shifts.to_numpy() + np.diff(store.offsets)).max())
+    stamps = store.grid.add(earliest.new_from_index(0, many), np.arange(many))
+    table = calendar_features(stamps, store.schema.calendar, store.schema.encoding)
+    return replace(store, calendar=CalendarRows(table, shifts.to_numpy(), store.offsets))
 
 
 def _placed(table: pl.DataFrame, columns: Sequence[str], rows: np.ndarray | None, total: int) -> np.ndarray:

@@ -125,9 +125,7 @@ class Deep(Estimator):
             return law
         outputs = network_outputs(network, windows, arguments.batch_size, arguments.accelerator)
         series, rows = windows.index.locate(np.arange(len(windows)))
-        values, mask = windows.prepared.values.numpy(), windows.prepared.mask.numpy()
-        ahead = rows[:, None] + np.arange(1, self.h + 1)
-        truth = np.where(mask[ahead], values[ahead].astype(np.float64), np.nan)
+        truth = windows.prepared.observed(rows[:, None] + np.arange(1, self.h + 1))
         return law.fit_scores(outputs, truth, series, len(store.ids))
 
     def _outputs(self, store: Store, series: np.ndarray, rows: np.ndarray) -> Outputs:

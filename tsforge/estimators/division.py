@@ -57,6 +57,12 @@ def _test_steps(frame: Frame, steps: pl.DataFrame, split: SplitPart) -> tuple[pl
                 "split.protocol = published: this dataset states no split; give split.test or split.cutoff."
             )
         first = pl.repeat(frame.split.train + frame.split.val, len(steps), eager=True)
+        short = steps.filter(length < first + frame.split.test)
+        if len(short):
+            raise RecipeError(
+                f"split.protocol = published: series {short[0, 'unique_id']!r} ends before step {first[0]} + "
+                f"{frame.split.test}, where the published test part ends. Give split.test or split.cutoff."
+            )
         return first, first + frame.split.test
     if split.test is not None:
         return length - split.test, length

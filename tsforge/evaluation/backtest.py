@@ -98,22 +98,13 @@ def cutoffs_of(frame: Frame, h: int, n_windows: int, step_size: int, align: Alig
     _check_counts(n_windows=n_windows, step_size=step_size)
     if align not in ("time", "end"):
         raise ArgumentError(f"align={align!r}: wanted 'time' or 'end'.")
-    spans = frame.table.group_by("unique_id", maintain_order=True).agg(
-        first=pl.col("ds").first(), last=pl.col("ds").last()
-    )
-    if align == "time":
-        spans = spans.with_columns(last=pl.lit(spans["last"].max()))
-    back = np.array([h + step_size * (n_windows - 1 - w) for w in range(n_windows)])
-    many = len(spans)
-    table = pl.DataFrame({
-        "unique_id": spans["unique_id"].gather(np.repeat(np.arange(many), n_windows)),
-        "cutoff": frame.grid.add(spans["last"].gather(np.repeat(np.arange(many), n_windows)), -np.tile(back, many)),
-        "window": np.tile(np.arange(n_windows), many),
-    })
-    own = frame.table.group_by("unique_id").agg(first=pl.col("ds").first(), end=pl.col("ds").last())
-    usable = table.join(own, on="unique_id", maintain_order="left").filter(
-        (pl.col("cutoff") >= pl.col("first")) & (pl.col("cutoff") < pl.col("end"))
-    ).select("unique_id", "cutoff", "window")
+    spans = frame.spans()
+    latest = pl.col("last").max() if align == "time" else pl.col("last")
+    table = spans.with_columns(until=latest)[np.repeat(np.arange(len(spans)), n_windows)]
+    window = np.tile(np.arange(n_windows), len(spans))
+    cutoff = frame.grid.add(table["until"], window * step_size - (h + step_size * (n_windows - 1)))
+    inside = (cutoff >= table["first"]) & (cutoff < table["last"])
+    usable = pl.DataFrame({"unique_id": table["unique_id"], "cutoff": cutoff, "window": window}).filter(inside)
     if usable["window"].n_unique() < n_windows:
         raise FrameError(
             f"The series are {_too_short(h, n_windows, step_size)} For series that do not share a calendar there is "
@@ -242,14 +233,7 @@ def _groups(cutoffs: pl.DataFrame, every: int) -> list[pl.DataFrame]:
 def _fitted(model: Forecaster, frame: Frame, cutoffs: pl.DataFrame) -> Forecaster:
     """A clone that has seen the rows up to the first window of these cutoffs."""
     copied: Any = clone(model)
-    return copied.fit(_up_to(frame, cutoffs.filter(pl.col("window") == pl.col("window").min()).drop("window")))
-
-
-def _up_to(frame: Frame, cutoffs: pl.DataFrame) -> Frame:
-    if cutoffs["cutoff"].n_unique() == 1:  # all series up to one time, also those that are not scored
-        return frame.rows(pl.col("ds") <= cutoffs[0, "cutoff"])
-    ends = frame.table.select("unique_id").join(cutoffs, on="unique_id", how="left", maintain_order="left")["cutoff"]
-    return frame.rows((frame.table["ds"] <= ends).fill_null(False))
+    return copied.fit(frame.up_to(cutoffs.filter(pl.col("window") == pl.col("window").min()).drop("window")))
 
 
 def _side_by_side(tables: list[pl.DataFrame]) -> pl.DataFrame:

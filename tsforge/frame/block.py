@@ -53,7 +53,8 @@ class Block:
             FrameError: it does not hold floats.
         """
         if values.ndim != 3 or values.shape[2] != len(names):
-            raise ShapeError(f"values of shape {values.shape}: wanted [series, time, channel] with {len(names)} channels.")
+            wanted = f"[series, time, channel] with {len(names)} channels"
+            raise ShapeError(f"values of shape {values.shape}: wanted {wanted}.")
         flat, (series, time, channel) = _flat(values)
         lengths = np.full(len(values), values.shape[1])
         columns = tuple(Column(name, k * channel) for k, name in enumerate(names))
@@ -108,7 +109,8 @@ class Block:
     def windows(self, series: np.ndarray, steps: np.ndarray, many: int) -> np.ndarray:
         """[window, column, many] of `many` steps from one step of a series on; all of them lie in the series."""
         span, size = (many - 1) * self.stride, self.flat.itemsize
-        runs = as_strided(self.flat, (len(self.flat) - span, many), (size, self.stride * size), writeable=False)
+        shape = (max(len(self.flat) - span, 0), many)
+        runs = as_strided(self.flat, shape, (size, self.stride * size), writeable=False)
         return self._read(runs[(self.base[series] + steps * self.stride)[:, None] + self._places], axis=1)
 
     def steps(self, series: np.ndarray, steps: np.ndarray) -> np.ndarray:

@@ -68,6 +68,8 @@ class BlockFrame(Frame):
         grid = grid_of(freq, first)
         grid = grid if month_end is None else replace(grid, month_end=month_end)
         static_names, apart = as_static(static)
+        if static_names and apart is None:
+            raise FrameError(f"static={static!r}: a block has no static columns; give a table with a row per series.")
         schema = Schema(chosen, as_names(past), as_names(future), static_names, as_names(calendar), encoding,
                         grid.every, season=season_of(grid.every) if season is None else season)
         self._set(
@@ -176,9 +178,7 @@ class BlockFrame(Frame):
         )
         block = replace(self.block, base=np.array([0]), lengths=self.block.lengths[:1], columns=columns)
         schema = replace(self.schema, channels_from="unique_id", channel_ids=ids)
-        names = [name for role in ("targets", "past", "future") for name in schema.placed(getattr(schema, role))]
-        made = self._with(block=block.select(names), first=self.first.head(1), schema=schema,
-                          _ids=pl.Series("unique_id", [ALL]))
+        made = self._with(block=block, first=self.first.head(1), schema=schema, _ids=pl.Series("unique_id", [ALL]))
         assert isinstance(made, BlockFrame)
         return made
 

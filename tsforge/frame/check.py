@@ -66,9 +66,9 @@ def read_values(table: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
     Raises:
         FrameError: a column holds text or infinity; names series, time, count.
     """
-    casts = []
+    casts, schema = [], table.schema  # looked up once: polars makes it anew each time
     for name in columns:
-        dtype = table.schema[name]
+        dtype = schema[name]
         if table[name].null_count() == len(table):  # an empty column has any type
             casts.append(pl.lit(None, pl.Float64).alias(name))
         elif not (dtype.is_numeric() or dtype == pl.Boolean):

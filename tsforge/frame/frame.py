@@ -24,7 +24,7 @@ from tsforge.frame.canonical import (
 )
 from tsforge.frame.check import check_keys, check_observed, read_values, steps_in_series
 from tsforge.frame.grid import MONTHS, Grid, grid_of, infer_freq, season_of
-from tsforge.frame.labels import check_labels, take_labels
+from tsforge.frame.labels import check_labels, resampled_labels, take_labels
 from tsforge.frame.schema import Encoding, Schema, as_names, choose_roles, find_time, list_names, require
 from tsforge.frame.split import Split
 from tsforge.frame.wide import as_channels
@@ -98,7 +98,7 @@ class Frame:
         table, said = in_order(table)
         table, notices = read_values(table, schema.columns), [*notices, *said]
         if resample is not None:
-            table, freq = resampled(table, resample, how), resample
+            table, freq, labels = resampled(table, resample, how), resample, resampled_labels(labels, resample)
             notices.append(f"Resampled to {resample}, {how} of each step.")
         check_keys(table)
         check_observed(table, schema.targets)
@@ -169,6 +169,26 @@ class Frame:
         steps = None if self.steps is None else steps_in_series(table, self.grid)
         labels = check_labels(self.labels, table)
         return self._with(table=table, steps=steps, static=static, labels=labels, notices=(), split=None)
+
+    def spans(self) -> pl.DataFrame:
+        """`unique_id`, `first`, `last`: the first and the last time of each series."""
+        return self.table.group_by("unique_id", maintain_order=True).agg(
+            first=pl.col("ds").first(), last=pl.col("ds").last()
+        )
+
+    def up_to(self, cutoffs: pl.DataFrame) -> "Frame":
+        """The rows of each series at or before its time in `cutoffs` (`unique_id`, `cutoff`).
+
+        One time that all of them share holds for every series, also for those that are not named.
+
+        Raises:
+            FrameError: no row is left.
+        """
+        if cutoffs["cutoff"].n_unique() == 1:
+            return self.rows(pl.col("ds") <= cutoffs[0, "cutoff"])
+        keys = self.table.select("unique_id")
+        ends = keys.join(cutoffs, on="unique_id", how="left", maintain_order="left")["cutoff"]
+        return self.rows((self.table["ds"] <= ends).fill_null(False))
 
     def with_split(self, split: Split | None) -> "Frame":
         """The same frame with a published split."""

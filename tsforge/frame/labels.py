@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from tsforge.errors import FrameError
-from tsforge.frame.canonical import to_polars
+from tsforge.frame.canonical import resampled, to_polars
 from tsforge.frame.check import read_times
 from tsforge.frame.schema import as_names, list_names, require
 
@@ -45,6 +45,13 @@ def _second_table(labels: pl.DataFrame) -> pl.DataFrame:
             "label, and the labels."
         )
     return labels.with_columns(read_times(labels["ds"], "ds").alias("ds")) if "ds" in labels.columns else labels
+
+
+def resampled_labels(labels: pl.DataFrame | None, every: str) -> pl.DataFrame | None:
+    """The last label of each step; those of series stay as they are."""
+    if labels is None or "ds" not in labels.columns:
+        return labels
+    return resampled(labels.sort("unique_id", "ds", maintain_order=True), every, "last")
 
 
 def check_labels(labels: pl.DataFrame | None, table: pl.DataFrame) -> pl.DataFrame | None:
