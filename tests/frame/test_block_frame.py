@@ -1,4 +1,5 @@
 import logging
+import pickle
 from datetime import date, datetime, timedelta
 
 import numpy as np
@@ -199,3 +200,15 @@ def test_series_by_month_cut_and_end_where_the_calendar_has_it(steps):
     frame = BlockFrame(Block.dense(np.zeros((2, steps, 1)), ["y"]), ids=["a", "b"], first=first, freq="1mo")
     expected = pl.date_range(date(2023, 1, 1), date(2026, 1, 1), "1mo", eager=True).dt.month_end()
     assert frame.table["ds"].to_list() == [*expected[:steps], *expected[1 : steps + 1]]
+
+
+def test_another_process_is_sent_the_name_of_the_file_and_not_its_values(tmp_path):
+    values = values_of(0, time=5000)
+    np.save(tmp_path / "v.npy", values.transpose(0, 2, 1))
+    mapped = np.load(tmp_path / "v.npy", mmap_mode="r")[1:, :, 7:].transpose(0, 2, 1)
+    block = Block.dense(mapped, NAMES).choose(np.array([1]))
+    sent = pickle.dumps(block)
+    assert len(sent) < 2000 < len(pickle.dumps(Block.dense(values, NAMES)))
+    received = pickle.loads(sent)
+    assert_array_equal(received.rows(0, 4993), values[2, 7:])
+    assert_array_equal(pickle.loads(pickle.dumps(Block.dense(values, NAMES))).rows(0, 9), values[0, :9])

@@ -13,13 +13,13 @@ FAST = [name for name in ("torch", "numba") if not why_not(name)]  # triton runs
 
 
 def apart(found: Tensor, wanted: Tensor) -> float:
-    """max |found - wanted| / max |wanted|; infinite where something was left unwritten."""
+    """max |found - wanted| / max |wanted| (at least 1e-3); infinite where something was left unwritten."""
     if found.shape != wanted.shape:
         return float("inf")
     if not wanted.numel():
         return 0.0
     wanted = wanted.to(torch.complex128 if wanted.is_complex() else torch.float64)
-    error = (found.to(wanted.dtype) - wanted).abs().max() / wanted.abs().max().clamp(min=1e-30)
+    error = (found.to(wanted.dtype) - wanted).abs().max() / wanted.abs().max().clamp(min=1e-3)
     return float("inf") if bool(torch.isnan(error)) else float(error)
 
 

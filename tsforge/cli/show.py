@@ -10,7 +10,7 @@ import typer
 
 from tsforge.cli.list_rows import catalogs
 from tsforge.cli.options import Debug, Json, Quiet
-from tsforge.cli.output import begin, put, show_json
+from tsforge.cli.output import begin, put, show_json, show_table
 from tsforge.errors import UnknownNameError, suggest
 
 KINDS = {"model": "models", "local": "local", "dataset": "datasets", "loss": "losses", "metric": "metrics"}
@@ -18,13 +18,16 @@ REQUIRED = "required"
 
 
 def show(
-    what: Annotated[str, typer.Argument(help="A run folder, or a name; model:timesnet is explicit.")],
+    what: Annotated[str, typer.Argument(help="A run folder, a name (model:timesnet is explicit), or kernels.")],
     json: Json = False, quiet: Quiet = False, debug: Debug = False,
 ) -> None:
-    """Show a run, a model, a dataset, a loss or a metric."""
+    """Show a run, a model, a dataset, a loss, a metric, or which kernels run here."""
     begin(quiet=quiet, debug=debug)
     if Path(what).exists():
         _show_run(Path(what), json)
+        return
+    if what == "kernels":
+        _show_kernels(json)
         return
     kind, colon, name = what.partition(":")
     known = catalogs()
@@ -43,6 +46,13 @@ def show(
     raise UnknownNameError(
         f"There is no run folder and no name {what!r}.{suggest(name, names)} See `tsforge list models`."
     )
+
+
+def _show_kernels(json: bool) -> None:
+    """Which implementations of the scans can run on this machine, and why the others cannot."""
+    from tsforge.kernels import available
+
+    show_json(available()) if json else show_table(available())
 
 
 def _show_run(path: Path, json: bool) -> None:

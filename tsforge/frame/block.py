@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -74,6 +74,19 @@ class Block:
         flat, (row, channel) = _flat(values)
         columns = tuple(Column(name, k * channel) for k, name in enumerate(names))
         return cls(flat, offsets[:-1] * row, np.diff(offsets), row, columns)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Another process maps the same file; only an array in memory is sent."""
+        state, mapped = {name: getattr(self, name) for name in self.__dataclass_fields__}, _mapped(self.flat)
+        if mapped is not None:
+            state["flat"] = mapped
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if isinstance(state["flat"], tuple):
+            path, dtype, offset, cells = state["flat"]
+            state["flat"] = np.asarray(np.memmap(path, dtype, "r", offset, (cells,)))
+        self.__dict__.update(state)
 
     @property
     def dtype(self) -> np.dtype:
@@ -172,6 +185,17 @@ def _flat(values: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]]:
     reach = sum((many - 1) * stride for many, stride in zip(values.shape, values.strides, strict=True)) // size + 1
     flat = as_strided(values, (reach if values.size else 0,), (size,), writeable=False)
     return flat, tuple(stride // size for stride in values.strides)
+
+
+def _mapped(flat: np.ndarray) -> tuple[str, np.dtype, int, int] | None:
+    """File, type, offset and length of cells that lie in a file."""
+    root, found = flat, None
+    while (root := getattr(root, "base", None)) is not None:
+        found = root if isinstance(root, np.memmap) else found
+    if found is None or found.filename is None:
+        return None
+    begin = flat.__array_interface__["data"][0] - found.__array_interface__["data"][0]
+    return str(found.filename), flat.dtype, found.offset + begin, len(flat)
 
 
 def check_names(names: Sequence[str], columns: Sequence[str]) -> None:

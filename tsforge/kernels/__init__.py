@@ -3,9 +3,10 @@
 Each has a plain reference, a torch path, a numba path for CPUs and a Triton path for GPUs; `use` forces one.
 """
 
+from tsforge.kernels.additive import AdditiveState, additive_scan
 from tsforge.kernels.backends import available, use
 from tsforge.kernels.convolution import fft_conv
 from tsforge.kernels.linear import linear_scan
 from tsforge.kernels.vandermonde import s4d_kernel
 
-__all__ = ["available", "fft_conv", "linear_scan", "s4d_kernel", "use"]
+__all__ = ["AdditiveState", "additive_scan", "available", "fft_conv", "linear_scan", "s4d_kernel", "use"]

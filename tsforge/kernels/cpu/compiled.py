@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from tsforge.kernels.cpu.places import kernel_cache
 
@@ -14,9 +14,10 @@ def compiled(**options: Any) -> Callable[[Callable], Any]:
     """njit that releases the GIL and keeps what it compiled; where no folder can be written, it compiles each time."""
 
     def decorate(function: Callable) -> Any:
+        jit = cast(Any, numba.njit)
         try:
-            return numba.njit(nogil=True, cache=True, **options)(function)
+            return jit(nogil=True, cache=True, **options)(function)
         except RuntimeError:  # "no locator available": the cache cannot be written
-            return numba.njit(nogil=True, **options)(function)
+            return jit(nogil=True, **options)(function)
 
     return decorate
