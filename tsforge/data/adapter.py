@@ -9,7 +9,10 @@ from tsforge.frame.split import Split
 
 
 class Adapter:
-    """A source of data. Its constructor takes what chooses the data; `roles` states roles that may be overridden."""
+    """A source of data. Its constructor takes what chooses the data; `roles` states roles that may be overridden.
+
+    Static columns that the source states are an offer: a model that reads none is given the frame without them.
+    """
 
     published: ClassVar[Split | None] = None  # the split that published tables use
 
@@ -30,4 +33,5 @@ class Adapter:
         stated, split = self.roles(), self.published
         if roles.get("resample") or roles.get("freq", stated.get("freq")) != stated.get("freq"):
             stated, split = {k: v for k, v in stated.items() if k not in ("freq", "grid", "season")}, None
-        return Frame(self.table(), **(stated | roles)).with_split(split)
+        frame = Frame(self.table(), **(stated | roles)).with_split(split)
+        return frame if "static" in roles else frame.offering()

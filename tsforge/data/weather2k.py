@@ -114,10 +114,12 @@ class Weather2K(Adapter):
         else:
             made = self._of_array(path, mapped, static=as_one == "variables")
         if others:
-            return _collected(made, others, as_one)
+            collected = _collected(made, others, as_one)
+            return collected if "static" in roles else collected.offering()
         if as_one == "stations":
             made = made.as_channels() if isinstance(made, BlockFrame) else _collected(made, {}, as_one)
-        return made.with_split(_split(made))
+        made = made.with_split(_split(made))
+        return made if "static" in roles else made.offering()
 
     def _find(self) -> Path:
         if self.path is None:

@@ -250,6 +250,8 @@ class Estimator(BaseEstimator):
         """The frame to forecast from, with the roles of the one that was fitted."""
         schema = self._fitted().schema
         frame = as_frame(X, schema)
+        if not schema.static:
+            frame = frame.without_offered()
         if schema.channel_ids != frame.schema.channel_ids:
             _refuse_other_channels(schema.channel_ids, frame.schema.channel_ids)
         for role in ("targets", "past", "future", "static", "calendar"):
@@ -303,8 +305,8 @@ def check_card(network: Any, frame: Frame, able: dict[str, list[str]]) -> None:
                 else "no model here does"
             )
             raise CapabilityError(
-                f"{network.__name__} takes no {role} covariates ({', '.join(columns)}); {others}. Leave them out with "
-                "frame.without_covariates(), or take a model that has them."
+                f"{network.__name__} takes no {role} covariates ({', '.join(columns)}); {others}. Leave them out "
+                f"({role}=(), or in Python frame.without_covariates()), or take a model that has them."
             )
     if schema.irregular and not network.irregular:
         others = ", ".join(able["irregular"]) or "no model here does"

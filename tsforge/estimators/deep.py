@@ -16,6 +16,7 @@ from tsforge.estimators.fitted import Fitted, fingerprint_of
 from tsforge.estimators.parameters import own_arguments
 from tsforge.evaluation.intervals import Law
 from tsforge.frame.frame import Frame
+from tsforge.frame.schema import list_names
 from tsforge.losses.spec import make_loss
 from tsforge.models import MODELS
 from tsforge.models.base import Model
@@ -54,6 +55,10 @@ class Deep(Estimator):
         from tsforge.training.progress import watching
 
         frame, arguments, h = self._frame(X, roles), self._train_arguments(), self._steps()
+        if "static" not in self.network.covariates and frame.offered and frame.static is not None:
+            left = list_names(frame.schema.static)
+            log.info(f"{type(self).__name__} takes no static covariates; {left} of the dataset are left out.")
+            frame = frame.without_offered()
         check_card(self.network, frame, models_able())
         loss, input_size = make_loss(arguments.loss), self.lookback(frame)
         if self.input_size is None:

@@ -193,6 +193,11 @@ def _values(rows: _Rows, scored: _Scored, metric: Metric, terms: list[Term]) -> 
     loss = np.zeros(len(rows.y))
     for weight, columns, level in terms:
         loss += weight * metric.loss(rows.y, *map(rows.column, columns), *level)
+    absent = np.count_nonzero(np.isnan(loss[scored.used]))
+    if absent:
+        names = " and ".join(dict.fromkeys(name for _, columns, _ in terms for name in columns))
+        log.info("%s: %d of %d observed cells have no forecast in %s, so its scores there are nan.", metric.name,
+                 absent, np.count_nonzero(scored.used), names)
     divisor = rows.divisor(metric)
     total = rows.sums(loss if divisor is None else loss / divisor, scored.used)
     value = np.divide(total, scored.size, out=np.full(len(total), np.nan), where=scored.size > 0)

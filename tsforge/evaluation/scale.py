@@ -32,11 +32,16 @@ def training_statistics(
     stats = pl.concat(_statistics(past, column, target, season, {m.needs_scale for m in seasonal})
                       for target, column in columns.items())
     stats = stats.with_columns(pl.col(name).cast(table.schema[name]) for name in pair)
-    bare = table.select(pair).unique().join(stats.filter(pl.col("mean").is_not_null()), on=pair, how="anti").sort(pair)
+    pairs = table.select(pair).unique()
+    bare = pairs.join(stats, on=pair, how="anti").sort(pair)
     if len(bare):
         first = ", ".join(f"{name} {value!r}" for name, value in zip(pair, bare.row(0), strict=True))
-        raise ArgumentError(f"{len(bare)} series of forecasts have no observed value in train up to their first "
-                            f"cutoff, the first is {first}: add their rows to train=.")
+        raise ArgumentError(f"{len(bare)} series of forecasts have no row in train up to their first cutoff, the first "
+                            f"is {first}: add their rows to train=.")
+    unseen = pairs.join(stats.filter(pl.col("mean").is_null()), on=pair, how="semi")
+    if len(unseen):
+        log.info(f"{len(unseen)} of {len(pairs)} series and targets were not observed up to their first cutoff: they "
+                 f"have no {asked}.")
     return stats.select(*pair, pl.exclude(pair))
 
 

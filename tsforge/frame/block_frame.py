@@ -19,7 +19,7 @@ from tsforge.frame.schema import Encoding, Schema, as_names
 from tsforge.frame.wide import ALL
 
 log = logging.getLogger("tsforge")
-SHARED = ("schema", "grid", "static", "labels", "kind", "time_dtype", "notices", "split")
+SHARED = ("schema", "grid", "static", "labels", "kind", "time_dtype", "notices", "split", "offered")
 CHUNK = 1 << 18  # rows
 
 
@@ -75,7 +75,7 @@ class BlockFrame(Frame):
         self._set(
             block=block.select(schema.columns), first=first, schema=schema, grid=grid, labels=None,
             static=check_static(apart, pl.DataFrame({"unique_id": ids})), kind="polars", time_dtype=first.dtype,
-            notices=(), split=None, _ids=ids,
+            notices=(), split=None, offered=False, _ids=ids,
         )
 
     def _with(self, **changes: Any) -> Frame:

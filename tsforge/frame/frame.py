@@ -73,6 +73,7 @@ class Frame:
     time_dtype: Any = field(repr=False)  # of polars, whose DataType beartype cannot read
     notices: tuple[str, ...] = field(repr=False)
     split: Split | None = field(repr=False)  # the published one, where the source has it
+    offered: bool = field(repr=False)  # whether the static columns are the source's, for models that read some
 
     def __init__(
         self, df: Any, *, targets: str | Sequence[str] | None = None, past: str | Sequence[str] = (),
@@ -110,6 +111,7 @@ class Frame:
         self._set(
             table=table, schema=schema, grid=made, steps=steps, static=check_static(apart, table),
             labels=check_labels(labels, table), kind=kind, time_dtype=time_dtype, notices=(*notices, *said), split=None,
+            offered=False,
         )
         for notice in self.notices:
             log.info(notice)
@@ -194,6 +196,16 @@ class Frame:
         """The same frame with a published split."""
         return self._with(split=split)
 
+    def offering(self) -> "Frame":
+        """The same frame, whose static columns are left out where a model reads none."""
+        return self._with(offered=self.static is not None)
+
+    def without_offered(self) -> "Frame":
+        """The frame without the static columns that its source offers."""
+        if not self.offered or self.static is None:
+            return self
+        return self._with(schema=replace(self.schema, static=()), static=None, offered=False)
+
     def observations(self) -> pl.DataFrame:
         """`unique_id`, `ds` and the targets, one row per series and step, also where series are channels."""
         table, names = self.table.select("unique_id", "ds", *self.targets), self.schema.targets
@@ -250,6 +262,7 @@ class Frame:
         made._set(
             table=table, schema=schema, grid=grid, steps=None if schema.irregular else steps_in_series(table, grid),
             static=check_static(static, table), labels=None, kind=kind, time_dtype=time_dtype, notices=(), split=None,
+            offered=False,
         )
         return made
 
