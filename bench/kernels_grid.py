@@ -2,10 +2,11 @@
 
 The wavefront takes all cells with v + t = s at once, from coefficients in memory, and has its own adjoint, which is
 far quicker than torch's tape through it; so has the way back through the coefficients. Rounds of the two alternate; the
-median of their ratios is printed. Run with large allocations kept by the process, without which torch's temporaries are
+median of their ratios is printed: of CPU seconds on one thread, which other work on the machine disturbs little, and of
+the clock on more. Run with large allocations kept by the process, without which torch's temporaries are
 paged in anew at each call, which would flatter us:
 
-    MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=4294967296 python bench/kernels_grid.py [--rounds 15]
+    MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=4294967296 python bench/kernels_grid.py [--threads 2]
 """
 
 import argparse
@@ -48,9 +49,10 @@ def work(backend: str, given: dict[str, Tensor], coupling: str, backward: bool) 
 
 
 def seconds(run: Callable[[], None]) -> float:
-    start = time.perf_counter()
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+    start = clock()
     run()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def compare(given: dict[str, Tensor], coupling: str, backward: bool, rounds: int) -> str:
@@ -67,7 +69,9 @@ def compare(given: dict[str, Tensor], coupling: str, backward: bool, rounds: int
 def main() -> None:
     parser = argparse.ArgumentParser(description="The fused two-dimensional scan against the wavefront in torch.")
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
+    torch.set_num_threads(options.threads)
     if not all(os.environ.get(name) for name in KEPT):
         print(f"{' and '.join(KEPT)} are not set: the ratios flatter us.")
     torch.manual_seed(0)

@@ -9,11 +9,12 @@ Units     those of the scaled targets, in and out
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from tsforge.batch import Batch
 from tsforge.errors import ArgumentError
+from tsforge.layers.time_maps import TimeMaps
 from tsforge.models.base import Model
 
 
@@ -55,16 +56,6 @@ class DLinear(Model):
         bias = self.trend.bias + self.remainder.bias
         y = F.linear(x, weight[0], bias[0]) if len(weight) == 1 else torch.einsum("bct,cot->bco", x, weight) + bias
         return y.unflatten(-1, (self.h, self.outputs)).transpose(1, 2)
-
-
-class TimeMaps(nn.Module):
-    """Weights of a linear map over time for each channel, or one for all; initialised as `nn.Linear`."""
-
-    def __init__(self, maps: int, steps: int, outputs: int) -> None:
-        super().__init__()
-        bound = steps**-0.5
-        self.weight = nn.Parameter(torch.empty(maps, outputs, steps).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.empty(maps, outputs).uniform_(-bound, bound))
 
 
 def moving_sum(x: Float[Tensor, "*any time"], size: int) -> Float[Tensor, "*any time"]:

@@ -45,7 +45,7 @@ def write_run(
     context.write_ipc(table, compression="zstd")
     contents = {
         "context.arrow": table.getvalue(),
-        "model.safetensors": save_tensors({name: np.ascontiguousarray(a) for name, a in arrays.items()}),
+        "model.safetensors": save_tensors({name: np.asarray(a, order="C") for name, a in arrays.items()}),
         "run.json": json.dumps(record.model_dump(mode="json"), indent=1, allow_nan=False).encode(),
     }
     contents[SUMS] = _sums(contents)
