@@ -21,8 +21,7 @@ from tsforge.training.arguments import TRAINING
 from tsforge.training.recipe import read_recipe
 
 ROOT = Path(__file__).parents[1]
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "bench").glob("*.md")),
-         *sorted((ROOT / "datasets").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "bench").glob("*.md"))]
 QUICK = ("fit co2", "show ", "predict runs/co2", "report ", "backtest co2")
 
 

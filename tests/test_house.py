@@ -61,8 +61,9 @@ def test_opening_a_run_and_forecasting_leaves_lightning_out(tmp_path):
 
 def test_the_public_names_are_these():
     assert sorted(tsforge.__all__) == sorted([
-        "DLinear", "Drift", "Frame", "Mean", "Naive", "SeasonalNaive", "Split", "TimesNet", "WindowSplit", "__version__", "backtest",
-        "evaluate", "forecasts_to_nixtla", "load", "open",
+        "CNN1D", "DLinear", "Drift", "EchoState", "Frame", "LSTM", "LightNet", "MLP", "Mean", "NBEATS", "NHiTS", "NLinear",
+        "Naive", "PatchTST", "S4D", "SeasonalNaive", "Split", "TimesNet", "WindowSplit", "__version__", "backtest",
+        "evaluate", "forecasts_to_nixtla", "iTransformer", "load", "open",
     ])
 
 
@@ -106,7 +107,8 @@ def test_no_file_of_the_package_can_read_a_pickle():
 @pytest.mark.parametrize(
     "code", ["import pickle", "from joblib import load", "import torch\ntorch.load('x')",
              "import numpy as np\nnp.load('x')",
-             "import numpy as np\nnp.load('x', allow_pickle=flag)", "import pandas as pd\npd.read_pickle('x')", "eval('1')"],
+             "import numpy as np\nnp.load('x', allow_pickle=flag)", "import pandas as pd\npd.read_pickle('x')",
+             "eval('1')"],
 )
 def test_a_planted_way_to_run_code_from_a_file_is_found(code):
     assert unsafe_names(code)

@@ -1,3 +1,5 @@
+from typing import Any, cast
+
 import pytest
 import torch
 from agree import FAST, apart, poison, run, worst
@@ -10,11 +12,12 @@ from tsforge.kernels import use
 from tsforge.kernels.backends import implementation
 from tsforge.kernels.selective import CHUNK, selective_scan, selective_step
 
+scan, step = cast(Any, selective_scan), cast(Any, selective_step)  # called with whatever a test made up
 LENGTHS = (1, 2, 63, 500, 1000)
 NUMBA = pytest.mark.skipif("numba" not in FAST, reason="numba is not installed")
 
 
-def arguments(batch=2, time=7, channels=5, n=3, *, full=True, seed=0, dtype=torch.float64):
+def arguments(batch=2, time=7, channels=5, n=3, *, full=True, seed=0, dtype=torch.float64) -> dict[str, Any]:
     generator = torch.Generator().manual_seed(seed)
 
     def draw(*shape):
@@ -50,7 +53,7 @@ def test_the_reference_is_the_recurrence():
     delta = torch.log1p(torch.exp(given["delta"] + given["delta_bias"]))
     for reverse, times in ((False, range(7)), (True, reversed(range(7)))):
         with use("reference"):
-            y, last = selective_scan(**given, reverse=reverse)
+            y, last = scan(**given, reverse=reverse)
         h = h0.clone()
         for t in times:
             for c in range(5):
@@ -113,8 +116,8 @@ def test_two_calls_with_the_state_carried_equal_one(backend, reverse):
         head, tail = ({k: v[:, part] if k in ("u", "delta", "B", "C", "z") else v for k, v in given.items()}
                       for part in (slice(cut), slice(cut, None)))
         first, second = (tail, head) if reverse else (head, tail)
-        y1, state = selective_scan(**first)
-        y2, last = selective_scan(**second | {"h0": state})
+        y1, state = scan(**first)
+        y2, last = scan(**second | {"h0": state})
         return torch.cat([y2, y1] if reverse else [y1, y2], 1), last
 
     whole, grads = run(selective_scan, given, backend)
@@ -128,12 +131,12 @@ def test_two_calls_with_the_state_carried_equal_one(backend, reverse):
 def test_steps_one_by_one_equal_the_scan(backend, full):
     given = arguments(time=9, full=full)
     with use(backend):
-        y, last = selective_scan(**given)
+        y, last = scan(**given)
     kept = {"state": given.pop("h0", None)}
     given.pop("return_state")
     for t in range(9):
         now = {k: v[:, t] if k in ("u", "delta", "B", "C", "z") else v for k, v in given.items()}
-        out, kept["state"] = selective_step(**now, **kept)
+        out, kept["state"] = step(**now, **kept)
         assert apart(out, y[:, t]) < 1e-12
     assert apart(kept["state"], last) < 1e-12
 
@@ -143,7 +146,7 @@ def test_with_constant_coefficients_it_is_the_convolution_of_a_linear_system(bac
     given = arguments(time=40, full=False)
     given |= {name: given[name][:, :1].expand_as(given[name]) for name in ("delta", "B", "C")}
     with use(backend):
-        y, _ = selective_scan(**given)
+        y, _ = scan(**given)
     delta, B, C = (given[name][:, 0] for name in ("delta", "B", "C"))
     steps = torch.arange(40, dtype=torch.float64)
     powers = torch.exp(steps[:, None, None, None] * delta[..., None] * given["A"])  # [time, batch, channel, n]
@@ -159,18 +162,18 @@ def test_the_future_does_not_reach_the_past_and_nan_stays_in_its_series(backend)
     for tensor in spoiled.values():
         tensor[1, 45:] = float("nan")
     with use(backend):
-        y, found = (selective_scan(**given | changed)[0] for changed in ({}, spoiled))
+        y, found = (scan(**given | changed)[0] for changed in ({}, spoiled))
     assert apart(found[0], y[0]) == 0
     assert apart(found[1, :45], y[1, :45]) == 0
     assert found[1, 45:].isnan().all()
     spoiled["u"] = given["u"]
     with use(backend):
-        assert selective_scan(**given | {"delta": spoiled["delta"]})[0][1, 45:].isnan().all()
+        assert scan(**given | {"delta": spoiled["delta"]})[0][1, 45:].isnan().all()
 
 
 def error_of_rates(positive):
     """Of dA after 2048 steps as a trained model has them: steps of a hundredth to a tenth, rates 1 to 16."""
-    given = arguments(batch=2, time=2048, channels=16, n=16, full=False) | {"return_state": False}
+    given: dict[str, Any] = arguments(2, 2048, 16, 16, full=False) | {"return_state": False}
     given["A"] = -torch.arange(1, 17, dtype=torch.float64).repeat(16, 1)
     uniform = torch.rand(2, 2048, 16, generator=torch.Generator().manual_seed(5))
     given["delta"] = 0.01 + 0.09 * uniform.double()
@@ -179,10 +182,10 @@ def error_of_rates(positive):
     if positive:
         weights, given = weights.abs(), given | {name: given[name].abs() for name in ("u", "B", "C")}
     for backend, dtype in (("torch", torch.float64), ("numba", torch.float32)):
-        cast = {name: value.to(dtype) if torch.is_tensor(value) else value for name, value in given.items()}
-        A = cast["A"].requires_grad_()
+        typed: dict[str, Any] = {k: v.to(dtype) if torch.is_tensor(v) else v for k, v in given.items()}
+        A = typed["A"].requires_grad_()
         with use(backend):
-            (grads[backend],) = torch.autograd.grad((selective_scan(**cast) * weights).sum(), A)
+            (grads[backend],) = torch.autograd.grad((scan(**typed) * weights).sum(), A)
     return apart(grads["numba"], grads["torch"])
 
 
@@ -251,10 +254,10 @@ def test_strides_do_not_matter_and_empty_batches_pass(backend):
     turned = {k: v.transpose(0, 1).contiguous().transpose(0, 1) if torch.is_tensor(v) and v.ndim > 1 else v
               for k, v in given.items()}
     with use(backend):
-        y, last = selective_scan(**given)
-        found, state = selective_scan(**turned)
+        y, last = scan(**given)
+        found, state = scan(**turned)
         assert worst([found, state], [y, last]) < 1e-15
-        empty, state = selective_scan(**{k: v[:0] if k in ("u", "delta", "B", "C", "z", "h0") else v
+        empty, state = scan(**{k: v[:0] if k in ("u", "delta", "B", "C", "z", "h0") else v
                                          for k, v in given.items()})
     assert (empty.shape, state.shape) == ((0, 6, 5), (0, 5, 3))
 
@@ -263,7 +266,7 @@ def test_strides_do_not_matter_and_empty_batches_pass(backend):
 def test_without_time_the_state_passes_and_is_a_copy(backend):
     given = arguments(time=0)
     with use(backend):
-        y, last = selective_scan(**given)
+        y, last = scan(**given)
     assert y.shape == (2, 0, 5)
     assert apart(last, given["h0"]) == 0
     assert last.data_ptr() != given["h0"].data_ptr()
@@ -273,9 +276,9 @@ def test_without_time_the_state_passes_and_is_a_copy(backend):
 def test_halves_may_stand_beside_float32_and_the_state_stays_in_it(backend):
     given = arguments(dtype=torch.float32)
     with use(backend):
-        y, last = selective_scan(**given | {"u": given["u"].bfloat16(), "z": given["z"].half()})
+        y, last = scan(**given | {"u": given["u"].bfloat16(), "z": given["z"].half()})
         assert (y.dtype, last.dtype) == (torch.bfloat16, torch.float32)
-        alone = selective_scan(**given | {"return_state": False})
+        alone = scan(**given | {"return_state": False})
     assert isinstance(alone, torch.Tensor)
     assert apart(y, alone) < 2e-2
 
@@ -288,7 +291,7 @@ def test_gradients_pass_the_numerical_check(backend, full):
     rest = {name: value for name, value in given.items() if name not in tensors}
     with use(backend):
         assert torch.autograd.gradcheck(
-            lambda *values: selective_scan(**dict(zip(tensors, values, strict=True)), **rest), list(tensors.values())
+            lambda *values: scan(**dict(zip(tensors, values, strict=True)), **rest), list(tensors.values())
         )
 
 
@@ -297,7 +300,7 @@ def test_a_gradient_of_the_state_or_of_the_output_alone(backend):
     given = arguments(time=40)
     for pick in (0, 1):
         def one(pick=pick, **given):
-            return selective_scan(**given)[pick]
+            return scan(**given)[pick]
 
         _, wanted = run(one, given, "reference")
         _, found = run(one, given, backend)
@@ -327,7 +330,7 @@ def test_a_compiled_function_traces_through(backend):
     given = arguments(time=40)
 
     def double(**given):
-        y, last = selective_scan(**given)
+        y, last = scan(**given)
         return y * 2, last
 
     with use(backend):
@@ -337,14 +340,14 @@ def test_a_compiled_function_traces_through(backend):
 
 
 def test_second_derivatives_are_refused_with_words_and_the_reference_has_them():
-    given = arguments(batch=1, time=3, channels=2, n=2, full=False) | {"return_state": False}
+    given: dict[str, Any] = arguments(1, 3, 2, 2, full=False) | {"return_state": False}
     A = given["A"].requires_grad_()
     with use("torch"):
-        (first,) = torch.autograd.grad(selective_scan(**given).square().sum(), A, create_graph=True)
+        (first,) = torch.autograd.grad(scan(**given).square().sum(), A, create_graph=True)
     with pytest.raises(CapabilityError, match="differentiated once"):
         first.sum().backward()
     with use("reference"):
-        assert torch.autograd.gradgradcheck(lambda A: selective_scan(**given | {"A": A}), [A])
+        assert torch.autograd.gradgradcheck(lambda A: scan(**given | {"A": A}), [A])
 
 
 @pytest.mark.parametrize(("changes", "said"), [
@@ -360,9 +363,9 @@ def test_second_derivatives_are_refused_with_words_and_the_reference_has_them():
 ])
 def test_a_wrong_argument_is_named(changes, said):
     with pytest.raises(ShapeError, match=said):
-        selective_scan(**(arguments() | changes))
+        scan(**(arguments() | changes))
     now = {k: v for k, v in (arguments() | changes).items() if k in ("A", "D", "delta_bias")}
     if set(changes) & set(now):
         steps = {k: torch.ones(2, size) for k, size in {"u": 5, "delta": 5, "B": 3, "C": 3}.items()}
         with pytest.raises(ShapeError, match=said):
-            selective_step(**(steps | now))
+            step(**(steps | now))

@@ -72,7 +72,7 @@ def _scan(given: list[Tensor], reverse: bool) -> tuple[Tensor, Tensor]:
     if reverse:
         given = [tensor.flip(1) for tensor in given]
     nothing = torch.zeros_like(given[0][:, :, 0] if given[0].shape[2] else given[0].sum(2))
-    h1, h2 = reference.loop(*given, nothing, nothing)
+    h1, h2 = reference.loop(*given, h1=nothing, h2=nothing)
     return (h1.flip(1), h2.flip(1)) if reverse else (h1, h2)
 
 

@@ -4,10 +4,12 @@ import os
 from collections.abc import Callable
 from typing import Any, cast
 
+import numba
+
 from tsforge.kernels.cpu.places import kernel_cache
 
-os.environ.setdefault("NUMBA_CACHE_DIR", kernel_cache())
-import numba  # after the line above, which it reads
+if "NUMBA_CACHE_DIR" not in os.environ:
+    numba.config.CACHE_DIR = kernel_cache()  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def compiled(**options: Any) -> Callable[[Callable], Any]:

@@ -2,7 +2,7 @@
 
     2^x = 2^r p(x - r),   r the integer nearest to x,   p a polynomial on [-1/2, 1/2] with p(0) = 1
 
-`exp2`, `exp`, `sigmoid` and `softplus` are called inside compiled kernels, on float32 or float64; `exp2` also on lanes.
+They are called inside compiled kernels, on float32 or float64; `exp2` and `exp2_pair` also on lanes.
 They compute in the type of the argument, with relative errors below 1.2e-7 and 3e-16, `sigmoid` and `softplus` 3e-7 and
 5e-16. Results of `exp2` and `exp` are held within 2^-126 ... 2^127 (2^-1022 ... 2^1023): an underflow is a tiny number,
 an overflow a huge one; NaN stays NaN. A kernel that calls them is compiled with `OPTIONS`, never with "reassoc" or

@@ -17,7 +17,7 @@ RATE, RATE_2, INVERSE, FLAT, OTHER, OTHER_2, TABLE = range(7)
 
 @compiled(**OPTIONS)
 def rate_table(own, other, table):
-    """Fills the rows [6, 16] of some rates: the rate, in base 2, its inverse, whether it is 0; the coupling, in base 2."""
+    """Fills the rows [6, 16] of some rates: rate, in base 2, inverse, whether it is 0; coupling, in base 2."""
     table[:] = 0
     for n in range(own.size):
         flat = abs(own[n]) < NO_RATE

@@ -6,9 +6,10 @@ from torch import Tensor
 SERIES_BELOW, TERMS = 0.1, 12
 
 
-def loop(A1: Tensor, A2: Tensor, A3: Tensor, A4: Tensor, u1: Tensor, u2: Tensor, h1: Tensor, h2: Tensor):
-    """All states: two tensors [batch, variate, time, d, n]; h1, h2 [batch, variate, d, n] stand before the first column.
-    """
+def loop(
+    A1: Tensor, A2: Tensor, A3: Tensor, A4: Tensor, u1: Tensor, u2: Tensor, h1: Tensor, h2: Tensor
+) -> tuple[Tensor, Tensor]:
+    """All states, [batch, variate, time, d, n]; h1, h2 [batch, variate, d, n] stand before the first column."""
     variates, time = u1.shape[1:3]
     if not variates or not time:
         return torch.zeros_like(u1), torch.zeros_like(u2)
@@ -21,10 +22,11 @@ def loop(A1: Tensor, A2: Tensor, A3: Tensor, A4: Tensor, u1: Tensor, u2: Tensor,
             first[v, t] = A1[:, v, t] * first[left] + A2[:, v, t] * second[left] + u1[:, v, t]
             from_first, from_second = first.get(above, nothing), second.get(above, nothing)
             second[v, t] = A3[:, v, t] * from_first + A4[:, v, t] * from_second + u2[:, v, t]
-    return tuple(
+    h1, h2 = (
         torch.stack([torch.stack([cells[v, t] for t in range(time)], 1) for v in range(variates)], 1)
         for cells in (first, second)
     )
+    return h1, h2
 
 
 def held(step: Tensor, rate: Tensor) -> Tensor:
@@ -57,7 +59,7 @@ def forward(
     """y, and both states of the last column."""
     if reverse:
         x, delta1, delta2, b1, b2, c1, c2, h1, h2 = (t.flip(1) for t in (x, delta1, delta2, b1, b2, c1, c2, h1, h2))
-    first, second = loop(*discretise(x, delta1, delta2, a1, a2, a3, a4, b1, b2, exponential), h1, h2)
+    first, second = loop(*discretise(x, delta1, delta2, a1, a2, a3, a4, b1, b2, exponential), h1=h1, h2=h2)
     y = (c1[..., None, :] * first + c2[..., None, :] * second).sum(-1)
-    ends = (first[:, :, -1], second[:, :, -1]) if x.shape[2] else (h1, h2)
-    return tuple(t.flip(1) for t in (y, *ends)) if reverse else (y, *ends)  # pyright: ignore[reportReturnType]
+    end1, end2 = (first[:, :, -1], second[:, :, -1]) if x.shape[2] else (h1, h2)
+    return (y.flip(1), end1.flip(1), end2.flip(1)) if reverse else (y, end1, end2)
