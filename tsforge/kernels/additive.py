@@ -20,6 +20,7 @@ from torch import Tensor
 from tsforge.kernels.backends import choose, implementation
 from tsforge.kernels.checks import check_alike, check_shapes
 from tsforge.kernels.once import differentiable_once
+from tsforge.kernels.operator import operator
 from tsforge.kernels.reference import additive as reference
 
 
@@ -93,14 +94,14 @@ def _through_the_operator(backend: str):
     return run
 
 
-@torch.library.custom_op("tsforge::additive_scan", mutates_args=())
+@operator("additive_scan")
 def _forward(
     q: Tensor, k: Tensor, v: Tensor, z: Tensor, h: Tensor, backend: str
 ) -> tuple[Tensor, Tensor, Tensor]:
     return implementation("additive", backend).forward(q, k, v, z, h)
 
 
-@torch.library.custom_op("tsforge::additive_scan_backward", mutates_args=())
+@operator("additive_scan_backward")
 def _backward(
     grad: Tensor, grad_logs: Tensor, grad_last: Tensor, q: Tensor, k: Tensor, v: Tensor, z: Tensor, h: Tensor,
     logs: Tensor, last: Tensor, backend: str,

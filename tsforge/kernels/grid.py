@@ -29,6 +29,7 @@ from tsforge.errors import ArgumentError
 from tsforge.kernels.backends import choose, implementation
 from tsforge.kernels.checks import check_alike, check_shapes
 from tsforge.kernels.once import differentiable_once
+from tsforge.kernels.operator import operator
 from tsforge.kernels.reference import grid as reference
 
 CELLS, STEPS, RATES, COLUMN = "batch variate time d", "batch variate time n", "d n", "batch variate d n"
@@ -94,7 +95,7 @@ def scan_2d(
     return (y.to(x.dtype), GridState(*ends)) if return_state else y.to(x.dtype)
 
 
-@torch.library.custom_op("tsforge::scan_2d", mutates_args=())
+@operator("scan_2d")
 def _forward(
     x: Tensor, delta1: Tensor, delta2: Tensor, a1: Tensor, a2: Tensor, a3: Tensor, a4: Tensor, b1: Tensor, b2: Tensor,
     c1: Tensor, c2: Tensor, h1: Tensor, h2: Tensor, exponential: bool, reverse: bool, backend: str,
@@ -105,7 +106,7 @@ def _forward(
     return implementation("grid", backend).forward(*given, exponential, reverse)
 
 
-@torch.library.custom_op("tsforge::scan_2d_backward", mutates_args=())
+@operator("scan_2d_backward")
 def _backward(
     grads: list[Tensor], given: list[Tensor], exponential: bool, reverse: bool, backend: str
 ) -> list[Tensor]:

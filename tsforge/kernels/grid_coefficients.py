@@ -12,6 +12,7 @@ from tsforge.kernels.backends import choose, implementation
 from tsforge.kernels.checks import check_alike, check_shapes
 from tsforge.kernels.grid import COLUMN, GridState
 from tsforge.kernels.once import differentiable_once
+from tsforge.kernels.operator import operator
 from tsforge.kernels.reference import grid as reference
 
 EVERY = "batch variate time d n"
@@ -76,14 +77,14 @@ def _scan(given: list[Tensor], reverse: bool) -> tuple[Tensor, Tensor]:
     return (h1.flip(1), h2.flip(1)) if reverse else (h1, h2)
 
 
-@torch.library.custom_op("tsforge::scan_2d_coefficients", mutates_args=())
+@operator("scan_2d_coefficients")
 def _forward(
     A1: Tensor, A2: Tensor, A3: Tensor, A4: Tensor, u1: Tensor, u2: Tensor, reverse: bool, backend: str
 ) -> tuple[Tensor, Tensor]:
     return implementation("grid_coefficients", backend).forward(A1, A2, A3, A4, u1, u2, reverse)
 
 
-@torch.library.custom_op("tsforge::scan_2d_coefficients_backward", mutates_args=())
+@operator("scan_2d_coefficients_backward")
 def _backward(
     g1: Tensor, g2: Tensor, A1: Tensor, A2: Tensor, A3: Tensor, A4: Tensor, h1: Tensor, h2: Tensor, reverse: bool,
     backend: str,

@@ -13,6 +13,7 @@ from tsforge.errors import ShapeError
 from tsforge.kernels.backends import choose, implementation
 from tsforge.kernels.checks import check_alike
 from tsforge.kernels.once import differentiable_once
+from tsforge.kernels.operator import operator
 from tsforge.kernels.reference import linear as reference
 
 
@@ -53,12 +54,12 @@ def linear_scan(
     return out.to(x.dtype if not dtype.is_complex else wanted)
 
 
-@torch.library.custom_op("tsforge::linear_scan", mutates_args=())
+@operator("linear_scan")
 def _forward(a: Tensor, x: Tensor, h0: Tensor | None, reverse: bool, backend: str) -> Tensor:
     return implementation("linear", backend).forward(a, x, h0, reverse)
 
 
-@torch.library.custom_op("tsforge::linear_scan_backward", mutates_args=())
+@operator("linear_scan_backward")
 def _backward(
     grad: Tensor, a: Tensor, h: Tensor, h0: Tensor | None, reverse: bool, backend: str
 ) -> tuple[Tensor, Tensor, Tensor]:

@@ -21,6 +21,7 @@ from torch import Tensor
 from tsforge.kernels.backends import choose, implementation
 from tsforge.kernels.checks import check_alike, check_shapes
 from tsforge.kernels.once import differentiable_once
+from tsforge.kernels.operator import operator
 from tsforge.kernels.reference.selective import step, steps
 
 CHUNK = 32  # steps from one kept state to the next
@@ -110,7 +111,7 @@ def _check(leading: str, **named: Tensor | None) -> torch.dtype:
     return dtype
 
 
-@torch.library.custom_op("tsforge::selective_scan", mutates_args=())
+@operator("selective_scan")
 def _forward(
     u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None, z: Tensor | None,
     delta_bias: Tensor | None, h0: Tensor | None, softplus: bool, reverse: bool, chunk: int, backend: str,
@@ -120,7 +121,7 @@ def _forward(
     )
 
 
-@torch.library.custom_op("tsforge::selective_scan_backward", mutates_args=())
+@operator("selective_scan_backward")
 def _backward(
     dy: Tensor, dlast: Tensor, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None,
     z: Tensor | None, delta_bias: Tensor | None, kept: Tensor, softplus: bool, reverse: bool, chunk: int, backend: str,

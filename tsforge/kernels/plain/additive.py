@@ -1,4 +1,4 @@
-"""The additive scan in chunks: attention within a chunk, the state from chunk to chunk; only a chunk's states are held."""
+"""The additive scan in chunks: attention inside a chunk, the state from chunk to chunk; one chunk's states are held."""
 
 import torch
 from torch import Tensor
