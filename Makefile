@@ -44,12 +44,18 @@ test: .venv/ready-dev
 test-slow: .venv/ready-dev
 	$(BIN)/python -m pytest -m slow $(PYTEST)
 
+# large temporaries fault page by page on some machines, which would flatter the scans
+TUNED := MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=4294967296
 bench: .venv/ready-dev
 	$(BIN)/python bench/backtest.py
 	$(BIN)/python bench/import_time.py
 	$(BIN)/python bench/loader.py
 	$(BIN)/python bench/predict.py
 	$(BIN)/python bench/timesnet.py
+	$(BIN)/python bench/store.py
+	$(TUNED) $(BIN)/python bench/kernels.py
+	$(TUNED) $(BIN)/python bench/kernels_selective.py
+	$(TUNED) $(BIN)/python bench/kernels_grid.py
 
 lint: .venv/ready-dev
 	$(BIN)/ruff check .

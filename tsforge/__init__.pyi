@@ -24,11 +24,21 @@ from tsforge.estimators.run import open_run as open
 
 __all__ = [
     "__version__",
+    "CNN1D",
     "DLinear",
     "Drift",
+    "EchoState",
     "Frame",
+    "LSTM",
+    "LightNet",
+    "MLP",
     "Mean",
+    "NBEATS",
+    "NHiTS",
+    "NLinear",
     "Naive",
+    "PatchTST",
+    "S4D",
     "SeasonalNaive",
     "Split",
     "TimesNet",
@@ -36,6 +46,7 @@ __all__ = [
     "backtest",
     "evaluate",
     "forecasts_to_nixtla",
+    "iTransformer",
     "load",
     "open",
 ]
@@ -95,6 +106,72 @@ class _Estimator(BaseEstimator):
     @classmethod
     def from_recipe(cls, recipe: Mapping[str, Any]) -> Self:
         """The estimator that the `model` and `train` parts of a recipe describe; `to_recipe` is the inverse."""
+
+class CNN1D(_Estimator):
+    """Residual layers of two dilated causal convolutions each, and a direct head.
+
+    With c channels and covariates a layer has (inputs + d_model) * d_model * kernel_size + 2 * d_model parameters; its
+    inputs are c in the first, d_model in the others. The first has (c + 1) * d_model more to bring c to d_model, unless
+    they are equal. The head has (d_model + 1) * h * channels * outputs + future_covariates * channels * outputs.
+
+    Args:
+        d_model: Width of a layer.
+        n_layers: Layers; they see 1 + 2 * (kernel_size - 1) * (2^n_layers - 1) steps. None is as many as see all.
+        kernel_size: Steps that a convolution sees.
+        dropout: Share of each convolution's output that is dropped in training.
+        instance_norm: Normalise each window by its own mean and deviation.
+
+    Raises:
+        ArgumentError: a size is below 1, `kernel_size` below 2, or `dropout` is not in [0, 1).
+
+    It forecasts h steps from the last input_size (None: 2 h, rounded up to a season). The arguments of training
+    are those of `tsforge.training.arguments.TrainArguments`.
+    """
+    h: int
+    input_size: int | None
+    d_model: int
+    n_layers: int | None
+    kernel_size: int
+    dropout: float
+    instance_norm: bool
+    max_steps: int | None
+    max_epochs: int | None
+    optimizer: str
+    learning_rate: float
+    weight_decay: float
+    schedule: str
+    gradient_clip: float | None
+    batch_size: int
+    drop_last: bool
+    validate_every: int | None
+    early_stop_patience: int | None
+    val_size: float | int | None
+    calibration_share: float
+    loss: str | Mapping[str, Any]
+    scaler: str | None
+    scaler_scope: str
+    short: str
+    seed: int
+    threads: int | None
+    checkpoint_every: int | None
+    accelerator: str
+    devices: int | list[int]
+    strategy: str
+    precision: int | str
+    trainer_kwargs: Mapping[str, Any] | None
+    alias: str | None
+    def __init__(
+        self, h: int, input_size: int | None = None, *, d_model: int = 32, n_layers: int | None = None,
+        kernel_size: int = 3, dropout: float = 0.1, instance_norm: bool = True, max_steps: int | None = None,
+        max_epochs: int | None = None, optimizer: str = 'adam', learning_rate: float = 0.001,
+        weight_decay: float = 0.0, schedule: str = 'constant', gradient_clip: float | None = None,
+        batch_size: int = 32, drop_last: bool = False, validate_every: int | None = None,
+        early_stop_patience: int | None = None, val_size: float | int | None = 0.1, calibration_share: float = 0.5,
+        loss: str | Mapping[str, Any] = 'mse', scaler: str | None = 'standard', scaler_scope: str = 'series',
+        short: str = 'drop', seed: int = 0, threads: int | None = None, checkpoint_every: int | None = None,
+        accelerator: str = 'auto', devices: int | list[int] = 1, strategy: str = 'auto', precision: int | str = 32,
+        trainer_kwargs: Mapping[str, Any] | None = None, alias: str | None = None,
+    ) -> None: ...
 
 class DLinear(_Estimator):
     """Two linear maps over time; 2 * (input_size + 1) * h * outputs parameters, per channel if `individual`.
@@ -159,6 +236,279 @@ class Drift(_Estimator):
     alias: str | None
     def __init__(self, h: int, *, val_size: float | int | None = 0.1, alias: str | None = None) -> None: ...
 
+class EchoState(_Estimator):
+    """A reservoir and a linear readout of (1 + channels + reservoir_size) * h * channels * outputs parameters.
+
+    The reservoir is drawn from the seed and kept. Training moves the readout by gradient; unless `ridge` is None the
+    solution over all training windows takes its place at the end, so `max_steps=1` is enough then, and the history
+    shows what came before it. The solution minimises the squared error over observed cells, whatever the loss.
+
+    Args:
+        reservoir_size: Units of the reservoir.
+        spectral_radius: Largest modulus of the eigenvalues of W: how long the reservoir remembers.
+        leak: Share of the state that is renewed in a step.
+        input_scaling: W_in is uniform within this distance of 0: how nonlinear the reservoir is.
+        density: Share of the entries of W that are not 0.
+        ridge: Penalty on the squared readout, against the mean squared error; None keeps the readout that the gradient
+            found, as several outputs in a cell (quantiles) need it.
+        centred: Subtract the mean of each window from it and add it to the forecast; the papers do not.
+
+    Raises:
+        ArgumentError: a number is out of its range, or `ridge` is given for several outputs.
+
+    It forecasts h steps from the last input_size (None: 2 h, rounded up to a season). The arguments of training
+    are those of `tsforge.training.arguments.TrainArguments`.
+    """
+    h: int
+    input_size: int | None
+    reservoir_size: int
+    spectral_radius: float
+    leak: float
+    input_scaling: float
+    density: float
+    ridge: float | None
+    centred: bool
+    max_steps: int | None
+    max_epochs: int | None
+    optimizer: str
+    learning_rate: float
+    weight_decay: float
+    schedule: str
+    gradient_clip: float | None
+    batch_size: int
+    drop_last: bool
+    validate_every: int | None
+    early_stop_patience: int | None
+    val_size: float | int | None
+    calibration_share: float
+    loss: str | Mapping[str, Any]
+    scaler: str | None
+    scaler_scope: str
+    short: str
+    seed: int
+    threads: int | None
+    checkpoint_every: int | None
+    accelerator: str
+    devices: int | list[int]
+    strategy: str
+    precision: int | str
+    trainer_kwargs: Mapping[str, Any] | None
+    alias: str | None
+    def __init__(
+        self, h: int, input_size: int | None = None, *, reservoir_size: int = 300, spectral_radius: float = 0.9,
+        leak: float = 0.5, input_scaling: float = 0.5, density: float = 0.1, ridge: float | None = 0.0001,
+        centred: bool = True, max_steps: int | None = None, max_epochs: int | None = None, optimizer: str = 'adam',
+        learning_rate: float = 0.001, weight_decay: float = 0.0, schedule: str = 'constant',
+        gradient_clip: float | None = None, batch_size: int = 32, drop_last: bool = False,
+        validate_every: int | None = None, early_stop_patience: int | None = None, val_size: float | int | None = 0.1,
+        calibration_share: float = 0.5, loss: str | Mapping[str, Any] = 'mse', scaler: str | None = 'standard',
+        scaler_scope: str = 'series', short: str = 'drop', seed: int = 0, threads: int | None = None,
+        checkpoint_every: int | None = None, accelerator: str = 'auto', devices: int | list[int] = 1,
+        strategy: str = 'auto', precision: int | str = 32, trainer_kwargs: Mapping[str, Any] | None = None,
+        alias: str | None = None,
+    ) -> None: ...
+
+class LSTM(_Estimator):
+    """Stacked LSTM layers with a direct head.
+
+    4 * d_model * (inputs + d_model + 2) parameters in a layer, whose inputs are channels and covariates in the first,
+    d_model in the others; (d_model + 1) * h * channels * outputs + future_covariates * channels * outputs in the head.
+
+    Args:
+        d_model: Width of the state.
+        n_layers: Layers.
+        dropout: Share of each layer's output that is dropped in training.
+        instance_norm: Normalise each window by its own mean and deviation.
+
+    Raises:
+        ArgumentError: a size is below 1, or `dropout` is not in [0, 1).
+
+    It forecasts h steps from the last input_size (None: 2 h, rounded up to a season). The arguments of training
+    are those of `tsforge.training.arguments.TrainArguments`.
+    """
+    h: int
+    input_size: int | None
+    d_model: int
+    n_layers: int
+    dropout: float
+    instance_norm: bool
+    max_steps: int | None
+    max_epochs: int | None
+    optimizer: str
+    learning_rate: float
+    weight_decay: float
+    schedule: str
+    gradient_clip: float | None
+    batch_size: int
+    drop_last: bool
+    validate_every: int | None
+    early_stop_patience: int | None
+    val_size: float | int | None
+    calibration_share: float
+    loss: str | Mapping[str, Any]
+    scaler: str | None
+    scaler_scope: str
+    short: str
+    seed: int
+    threads: int | None
+    checkpoint_every: int | None
+    accelerator: str
+    devices: int | list[int]
+    strategy: str
+    precision: int | str
+    trainer_kwargs: Mapping[str, Any] | None
+    alias: str | None
+    def __init__(
+        self, h: int, input_size: int | None = None, *, d_model: int = 64, n_layers: int = 2, dropout: float = 0.1,
+        instance_norm: bool = True, max_steps: int | None = None, max_epochs: int | None = None,
+        optimizer: str = 'adam', learning_rate: float = 0.001, weight_decay: float = 0.0, schedule: str = 'constant',
+        gradient_clip: float | None = None, batch_size: int = 32, drop_last: bool = False,
+        validate_every: int | None = None, early_stop_patience: int | None = None, val_size: float | int | None = 0.1,
+        calibration_share: float = 0.5, loss: str | Mapping[str, Any] = 'mse', scaler: str | None = 'standard',
+        scaler_scope: str = 'series', short: str = 'drop', seed: int = 0, threads: int | None = None,
+        checkpoint_every: int | None = None, accelerator: str = 'auto', devices: int | list[int] = 1,
+        strategy: str = 'auto', precision: int | str = 32, trainer_kwargs: Mapping[str, Any] | None = None,
+        alias: str | None = None,
+    ) -> None: ...
+
+class LightNet(_Estimator):
+    """Patches, position codes, blocks, and one linear map from the patches of a variate to its forecast.
+
+    d (p + 1) + 2 n_heads (2 e + 1) + d + d^2 + n_layers (d (4 i + e + 3 d_ff + 2) + e (i + 1)) + d
+    + (d patches + 1) h outputs parameters, d = d_model, p = patch_len, e = d // n_heads, i = n_heads e.
+
+    Args:
+        patch_len: Steps of a patch, at most the look-back; the first patch is filled up in front with its first value.
+        d_model: Features of a token.
+        n_heads: Heads, of d_model // n_heads channels each.
+        n_layers: Blocks.
+        d_ff: Inner features of the gated map of a block.
+        dropout: Share of the features dropped after each part of a block in training.
+        causal: A patch sees those before it, and at its own time the variates before its own; else all patches.
+        sink: The softmax over the patches has one unit of weight on zero.
+
+    Raises:
+        ArgumentError: a size is below 1, a head has fewer than 2 channels, or `dropout` is not in [0, 1).
+
+    It forecasts h steps from the last input_size (None: 2 h, rounded up to a season). The arguments of training
+    are those of `tsforge.training.arguments.TrainArguments`.
+    """
+    h: int
+    input_size: int | None
+    patch_len: int
+    d_model: int
+    n_heads: int
+    n_layers: int
+    d_ff: int
+    dropout: float
+    causal: bool
+    sink: bool
+    max_steps: int | None
+    max_epochs: int | None
+    optimizer: str
+    learning_rate: float
+    weight_decay: float
+    schedule: str
+    gradient_clip: float | None
+    batch_size: int
+    drop_last: bool
+    validate_every: int | None
+    early_stop_patience: int | None
+    val_size: float | int | None
+    calibration_share: float
+    loss: str | Mapping[str, Any]
+    scaler: str | None
+    scaler_scope: str
+    short: str
+    seed: int
+    threads: int | None
+    checkpoint_every: int | None
+    accelerator: str
+    devices: int | list[int]
+    strategy: str
+    precision: int | str
+    trainer_kwargs: Mapping[str, Any] | None
+    alias: str | None
+    def __init__(
+        self, h: int, input_size: int | None = None, *, patch_len: int = 8, d_model: int = 64, n_heads: int = 4,
+        n_layers: int = 2, d_ff: int = 128, dropout: float = 0.1, causal: bool = False, sink: bool = False,
+        max_steps: int | None = None, max_epochs: int | None = None, optimizer: str = 'adam',
+        learning_rate: float = 0.001, weight_decay: float = 0.0, schedule: str = 'constant',
+        gradient_clip: float | None = None, batch_size: int = 32, drop_last: bool = False,
+        validate_every: int | None = None, early_stop_patience: int | None = None, val_size: float | int | None = 0.1,
+        calibration_share: float = 0.5, loss: str | Mapping[str, Any] = 'mse', scaler: str | None = 'standard',
+        scaler_scope: str = 'series', short: str = 'drop', seed: int = 0, threads: int | None = None,
+        checkpoint_every: int | None = None, accelerator: str = 'auto', devices: int | list[int] = 1,
+        strategy: str = 'auto', precision: int | str = 32, trainer_kwargs: Mapping[str, Any] | None = None,
+        alias: str | None = None,
+    ) -> None: ...
+
+class MLP(_Estimator):
+    """A multilayer perceptron over the look-back, and over the covariates of look-back and horizon.
+
+    With c = 1 if channels are independent, else their number, and f = input_size * past_covariates
+    + (input_size + h) * future_covariates, it has (c * input_size + f + 1) * d_model
+    + (n_layers - 1) * (d_model + 1) * d_model + (d_model + 1) * c * h * outputs parameters.
+
+    Args:
+        d_model: Width of the hidden layers.
+        n_layers: Hidden layers.
+        dropout: Share of each hidden layer that is dropped in training.
+        channels: `"independent"`: one network, used on each channel by itself. `"mixed"`: one that sees all together.
+        instance_norm: Normalise each window by its own mean and deviation.
+
+    Raises:
+        ArgumentError: a size is below 1, `dropout` is not in [0, 1), or `channels` is neither of the two.
+
+    It forecasts h steps from the last input_size (None: 2 h, rounded up to a season). The arguments of training
+    are those of `tsforge.training.arguments.TrainArguments`.
+    """
+    h: int
+    input_size: int | None
+    d_model: int
+    n_layers: int
+    dropout: float
+    channels: str
+    instance_norm: bool
+    max_steps: int | None
+    max_epochs: int | None
+    optimizer: str
+    learning_rate: float
+    weight_decay: float
+    schedule: str
+    gradient_clip: float | None
+    batch_size: int
+    drop_last: bool
+    validate_every: int | None
+    early_stop_patience: int | None
+    val_size: float | int | None
+    calibration_share: float
+    loss: str | Mapping[str, Any]
+    scaler: str | None
+    scaler_scope: str
+    short: str
+    seed: int
+    threads: int | None
+    checkpoint_every: int | None
+    accelerator: str
+    devices: int | list[int]
+    strategy: str
+    precision: int | str
+    trainer_kwargs: Mapping[str, Any] | None
+    alias: str | None
+    def __init__(
+        self, h: int, input_size: int | None = None, *, d_model: int = 256, n_layers: int = 2, dropout: float = 0.1,
+        channels: str = 'independent', instance_norm: bool = True, max_steps: int | None = None,
+        max_epochs: int | None = None, optimizer: str = 'adam', learning_rate: float = 0.001,
+        weight_decay: float = 0.0, schedule: str = 'constant', gradient_clip: float | None = None,
+        batch_size: int = 32, drop_last: bool = False, validate_every: int | None = None,
+        early_stop_patience: int | None = None, val_size: float | int | None = 0.1, calibration_share: float = 0.5,
+        loss: str | Mapping[str, Any] = 'mse', scaler: str | None = 'standard', scaler_scope: str = 'series',
+        short: str = 'drop', seed: int = 0, threads: int | None = None, checkpoint_every: int | None = None,
+        accelerator: str = 'auto', devices: int | list[int] = 1, strategy: str = 'auto', precision: int | str = 32,
+        trainer_kwargs: Mapping[str, Any] | None = None, alias: str | None = None,
+    ) -> None: ...
+
 class Mean(_Estimator):
     """Repeats the mean of all observed values."""
     h: int
@@ -166,12 +516,360 @@ class Mean(_Estimator):
     alias: str | None
     def __init__(self, h: int, *, val_size: float | int | None = 0.1, alias: str | None = None) -> None: ...
 
+class NBEATS(_Estimator):
+    """Stacks of blocks with doubly residual connections.
+
+    A block has (input_size + 1) * width + (n_layers - 1) * (width + 1) * width parameters, and in its coefficients
+    width * (B + outputs * F), with B and F basis functions of look-back and horizon: degree + 1 in a trend,
+    2 * max(1, steps // 2) - 1 in a seasonality; or (width + 1) * (input_size + outputs * h) in a generic one. A stack
+    has one block if `shared`, else `n_blocks`. Of the last block, unless it is repeated, the part for B is not there.
+
+    Args:
+        stacks: Of `trend`, `seasonality` and `generic`, in their order, joined by `+`. The interpretable network
+            of the paper is `"trend+seasonality"`; its generic one is `"generic"` with n_blocks=30 and shared=False.
+        n_blocks: Blocks of a stack.
+        n_layers: Hidden layers of a block.
+        width: Units of a hidden layer.
+        degree: Of the polynomial of a trend.
+        shared: Whether the blocks of a stack have the same weights.
+        instance_norm: Normalise each window by its own mean and deviation.
+
+    Raises:
+        ArgumentError: a size is below 1, `degree` below 0, or `stacks` names something else.
+
+    It forecasts h steps from the last input_size (None: 2 h, rounded up to a season). The arguments of training
+    are those of `tsforge.training.arguments.TrainArguments`.
+    """
+    h: int
+    input_size: int | None
+    stacks: str
+    n_blocks: int
+    n_layers: int
+    width: int
+    degree: int
+    shared: bool
+    instance_norm: bool
+    max_steps: int | None
+    max_epochs: int | None
+    optimizer: str
+    learning_rate: float
+    weight_decay: float
+    schedule: str
+    gradient_clip: float | None
+    batch_size: int
+    drop_last: bool
+    validate_every: int | None
+    early_stop_patience: int | None
+    val_size: float | int | None
+    calibration_share: float
+    loss: str | Mapping[str, Any]
+    scaler: str | None
+    scaler_scope: str
+    short: str
+    seed: int
+    threads: int | None
+    checkpoint_every: int | None
+    accelerator: str
+    devices: int | list[int]
+    strategy: str
+    precision: int | str
+    trainer_kwargs: Mapping[str, Any] | None
+    alias: str | None
+    def __init__(
+        self, h: int, input_size: int | None = None, *, stacks: str = 'trend+seasonality', n_blocks: int = 3,
+        n_layers: int = 4, width: int = 256, degree: int = 2, shared: bool = True, instance_norm: bool = True,
+        max_steps: int | None = None, max_epochs: int | None = None, optimizer: str = 'adam',
+        learning_rate: float = 0.001, weight_decay: float = 0.0, schedule: str = 'constant',
+        gradient_clip: float | None = None, batch_size: int = 32, drop_last: bool = False,
+        validate_every: int | None = None, early_stop_patience: int | None = None, val_size: float | int | None = 0.1,
+        calibration_share: float = 0.5, loss: str | Mapping[str, Any] = 'mse', scaler: str | None = 'standard',
+        scaler_scope: str = 'series', short: str = 'drop', seed: int = 0, threads: int | None = None,
+        checkpoint_every: int | None = None, accelerator: str = 'auto', devices: int | list[int] = 1,
+        strategy: str = 'auto', precision: int | str = 32, trainer_kwargs: Mapping[str, Any] | None = None,
+        alias: str | None = None,
+    ) -> None: ...
+
+class NHiTS(_Estimator):
+    """Stacks of one block, from coarse to fine.
+
+    A stack has (ceil(input_size / k) + 1) * width + (n_layers - 1) * (width + 1) * width parameters, and
+    width * (ceil(input_size / d) + outputs * ceil(h / d)) in its knots, with its pooling k and downsampling d = 1 / r;
+    the last one has no knots in the look-back.
+
+    Args:
+        n_stacks: Stacks.
+        pooling: Steps of which a stack sees the maximum: a number p for p^(n_stacks - 1), ..., p, 1, or a list of
+            `n_stacks` numbers.
+        downsampling: Steps to a knot, 1 / r, in the same way.
+        n_layers: Hidden layers of a block.
+        width: Units of a hidden layer.
+        interpolation: Between knots, `"linear"` or `"nearest"`.
+        instance_norm: Normalise each window by its own mean and deviation.
+
+    Raises:
+        ArgumentError: a size is below 1, a list has not `n_stacks` numbers, or `interpolation` is neither.
+
+    It forecasts h steps from the last input_size (None: 2 h, rounded up to a season). The arguments of training
+    are those of `tsforge.training.arguments.TrainArguments`.
+    """
+    h: int
+    input_size: int | None
+    n_stacks: int
+    pooling: int | Sequence[int]
+    downsampling: int | Sequence[int]
+    n_layers: int
+    width: int
+    interpolation: str
+    instance_norm: bool
+    max_steps: int | None
+    max_epochs: int | None
+    optimizer: str
+    learning_rate: float
+    weight_decay: float
+    schedule: str
+    gradient_clip: float | None
+    batch_size: int
+    drop_last: bool
+    validate_every: int | None
+    early_stop_patience: int | None
+    val_size: float | int | None
+    calibration_share: float
+    loss: str | Mapping[str, Any]
+    scaler: str | None
+    scaler_scope: str
+    short: str
+    seed: int
+    threads: int | None
+    checkpoint_every: int | None
+    accelerator: str
+    devices: int | list[int]
+    strategy: str
+    precision: int | str
+    trainer_kwargs: Mapping[str, Any] | None
+    alias: str | None
+    def __init__(
+        self, h: int, input_size: int | None = None, *, n_stacks: int = 3, pooling: int | Sequence[int] = 2,
+        downsampling: int | Sequence[int] = 4, n_layers: int = 2, width: int = 256, interpolation: str = 'linear',
+        instance_norm: bool = True, max_steps: int | None = None, max_epochs: int | None = None,
+        optimizer: str = 'adam', learning_rate: float = 0.001, weight_decay: float = 0.0, schedule: str = 'constant',
+        gradient_clip: float | None = None, batch_size: int = 32, drop_last: bool = False,
+        validate_every: int | None = None, early_stop_patience: int | None = None, val_size: float | int | None = 0.1,
+        calibration_share: float = 0.5, loss: str | Mapping[str, Any] = 'mse', scaler: str | None = 'standard',
+        scaler_scope: str = 'series', short: str = 'drop', seed: int = 0, threads: int | None = None,
+        checkpoint_every: int | None = None, accelerator: str = 'auto', devices: int | list[int] = 1,
+        strategy: str = 'auto', precision: int | str = 32, trainer_kwargs: Mapping[str, Any] | None = None,
+        alias: str | None = None,
+    ) -> None: ...
+
+class NLinear(_Estimator):
+    """A linear map of the steps from the last value; (input_size + 1) * h * outputs parameters, per channel if
+    `individual`.
+
+    Args:
+        individual: A map for each channel instead of one for all.
+
+    It forecasts h steps from the last input_size (None: 2 h, rounded up to a season). The arguments of training
+    are those of `tsforge.training.arguments.TrainArguments`.
+    """
+    h: int
+    input_size: int | None
+    individual: bool
+    max_steps: int | None
+    max_epochs: int | None
+    optimizer: str
+    learning_rate: float
+    weight_decay: float
+    schedule: str
+    gradient_clip: float | None
+    batch_size: int
+    drop_last: bool
+    validate_every: int | None
+    early_stop_patience: int | None
+    val_size: float | int | None
+    calibration_share: float
+    loss: str | Mapping[str, Any]
+    scaler: str | None
+    scaler_scope: str
+    short: str
+    seed: int
+    threads: int | None
+    checkpoint_every: int | None
+    accelerator: str
+    devices: int | list[int]
+    strategy: str
+    precision: int | str
+    trainer_kwargs: Mapping[str, Any] | None
+    alias: str | None
+    def __init__(
+        self, h: int, input_size: int | None = None, *, individual: bool = False, max_steps: int | None = None,
+        max_epochs: int | None = None, optimizer: str = 'adam', learning_rate: float = 0.001,
+        weight_decay: float = 0.0, schedule: str = 'constant', gradient_clip: float | None = None,
+        batch_size: int = 32, drop_last: bool = False, validate_every: int | None = None,
+        early_stop_patience: int | None = None, val_size: float | int | None = 0.1, calibration_share: float = 0.5,
+        loss: str | Mapping[str, Any] = 'mse', scaler: str | None = 'standard', scaler_scope: str = 'series',
+        short: str = 'drop', seed: int = 0, threads: int | None = None, checkpoint_every: int | None = None,
+        accelerator: str = 'auto', devices: int | list[int] = 1, strategy: str = 'auto', precision: int | str = 32,
+        trainer_kwargs: Mapping[str, Any] | None = None, alias: str | None = None,
+    ) -> None: ...
+
 class Naive(_Estimator):
     """Repeats the last observed value."""
     h: int
     val_size: float | int | None
     alias: str | None
     def __init__(self, h: int, *, val_size: float | int | None = 0.1, alias: str | None = None) -> None: ...
+
+class PatchTST(_Estimator):
+    """A transformer encoder over patches of one channel, with one linear head for all of them.
+
+    With N patches it has (patch_len + 1) * d_model + N * d_model parameters before the encoder (see
+    `TransformerEncoder` for its own) and (N * d_model + 1) * h * outputs after it, whatever the number of channels.
+
+    Args:
+        d_model: Width of a token.
+        n_heads: Heads of the attention, each d_model // n_heads wide.
+        n_layers: Encoder layers.
+        d_ff: Width inside the perceptron of a layer.
+        patch_len: Steps of a patch.
+        stride: Steps from one patch to the next, and how often the last value is repeated at the end.
+        dropout: Share of the embedding and of what the layers add that is dropped in training.
+        norm: Of the layers: `"batch"` as published, which in training ties the windows of a batch together but not in
+            forecasts, or `"layer"`.
+        instance_norm: Normalise each window by its own mean and deviation.
+
+    Raises:
+        ArgumentError: a size is below 1, the stride jumps over steps, there are more heads than `d_model`, `dropout` is
+            not in [0, 1), or `norm` is neither of the two.
+
+    It forecasts h steps from the last input_size (None: 2 h, rounded up to a season). The arguments of training
+    are those of `tsforge.training.arguments.TrainArguments`.
+    """
+    h: int
+    input_size: int | None
+    d_model: int
+    n_heads: int
+    n_layers: int
+    d_ff: int
+    patch_len: int
+    stride: int
+    dropout: float
+    norm: str
+    instance_norm: bool
+    max_steps: int | None
+    max_epochs: int | None
+    optimizer: str
+    learning_rate: float
+    weight_decay: float
+    schedule: str
+    gradient_clip: float | None
+    batch_size: int
+    drop_last: bool
+    validate_every: int | None
+    early_stop_patience: int | None
+    val_size: float | int | None
+    calibration_share: float
+    loss: str | Mapping[str, Any]
+    scaler: str | None
+    scaler_scope: str
+    short: str
+    seed: int
+    threads: int | None
+    checkpoint_every: int | None
+    accelerator: str
+    devices: int | list[int]
+    strategy: str
+    precision: int | str
+    trainer_kwargs: Mapping[str, Any] | None
+    alias: str | None
+    def __init__(
+        self, h: int, input_size: int | None = None, *, d_model: int = 16, n_heads: int = 4, n_layers: int = 3,
+        d_ff: int = 128, patch_len: int = 16, stride: int = 8, dropout: float = 0.3, norm: str = 'batch',
+        instance_norm: bool = True, max_steps: int | None = None, max_epochs: int | None = None,
+        optimizer: str = 'adam', learning_rate: float = 0.001, weight_decay: float = 0.0, schedule: str = 'constant',
+        gradient_clip: float | None = None, batch_size: int = 32, drop_last: bool = False,
+        validate_every: int | None = None, early_stop_patience: int | None = None, val_size: float | int | None = 0.1,
+        calibration_share: float = 0.5, loss: str | Mapping[str, Any] = 'mse', scaler: str | None = 'standard',
+        scaler_scope: str = 'series', short: str = 'drop', seed: int = 0, threads: int | None = None,
+        checkpoint_every: int | None = None, accelerator: str = 'auto', devices: int | list[int] = 1,
+        strategy: str = 'auto', precision: int | str = 32, trainer_kwargs: Mapping[str, Any] | None = None,
+        alias: str | None = None,
+    ) -> None: ...
+
+class S4D(_Estimator):
+    """Stacked S4D layers between a linear embedding and a linear head.
+
+    n_layers d_model (3 d_state + 2 d_model + 6) + d_model (c + 1 + covariates) + (d_model + 1) c outputs parameters,
+    c = in_channels where they are mixed and 1 where not. Past covariates enter over the look-back, future covariates
+    over look-back and horizon.
+
+    Args:
+        d_model: Width of the latent series.
+        d_state: State size of each of its features, even.
+        n_layers: Layers.
+        dropout: Share of features dropped in each layer in training, at all steps alike.
+        channels: `"mixed"`: one latent series of all channels. `"independent"`: one for each, with the same weights.
+        init: Where the eigenvalues start: `"legs"`, `"inv"`, `"lin"` or `"real"`.
+        discretisation: `"zoh"` or `"bilinear"`.
+        dt_min: Shortest step at the start; the layer remembers about 1 / dt_min steps.
+        dt_max: Longest step at the start.
+
+    Raises:
+        ArgumentError: a size is below 1 or `d_state` odd, `dropout` is not in [0, 1), a word is not known, or
+            not 0 < dt_min <= dt_max.
+
+    It forecasts h steps from the last input_size (None: 2 h, rounded up to a season). The arguments of training
+    are those of `tsforge.training.arguments.TrainArguments`.
+    """
+    h: int
+    input_size: int | None
+    d_model: int
+    d_state: int
+    n_layers: int
+    dropout: float
+    channels: str
+    init: str
+    discretisation: str
+    dt_min: float
+    dt_max: float
+    max_steps: int | None
+    max_epochs: int | None
+    optimizer: str
+    learning_rate: float
+    weight_decay: float
+    schedule: str
+    gradient_clip: float | None
+    batch_size: int
+    drop_last: bool
+    validate_every: int | None
+    early_stop_patience: int | None
+    val_size: float | int | None
+    calibration_share: float
+    loss: str | Mapping[str, Any]
+    scaler: str | None
+    scaler_scope: str
+    short: str
+    seed: int
+    threads: int | None
+    checkpoint_every: int | None
+    accelerator: str
+    devices: int | list[int]
+    strategy: str
+    precision: int | str
+    trainer_kwargs: Mapping[str, Any] | None
+    alias: str | None
+    def __init__(
+        self, h: int, input_size: int | None = None, *, d_model: int = 64, d_state: int = 64, n_layers: int = 2,
+        dropout: float = 0.1, channels: str = 'mixed', init: str = 'legs', discretisation: str = 'zoh',
+        dt_min: float = 0.001, dt_max: float = 0.1, max_steps: int | None = None, max_epochs: int | None = None,
+        optimizer: str = 'adam', learning_rate: float = 0.001, weight_decay: float = 0.0, schedule: str = 'constant',
+        gradient_clip: float | None = None, batch_size: int = 32, drop_last: bool = False,
+        validate_every: int | None = None, early_stop_patience: int | None = None, val_size: float | int | None = 0.1,
+        calibration_share: float = 0.5, loss: str | Mapping[str, Any] = 'mse', scaler: str | None = 'standard',
+        scaler_scope: str = 'series', short: str = 'drop', seed: int = 0, threads: int | None = None,
+        checkpoint_every: int | None = None, accelerator: str = 'auto', devices: int | list[int] = 1,
+        strategy: str = 'auto', precision: int | str = 32, trainer_kwargs: Mapping[str, Any] | None = None,
+        alias: str | None = None,
+    ) -> None: ...
 
 class SeasonalNaive(_Estimator):
     """Repeats the value of the same phase in the last season that has it.
@@ -256,4 +954,72 @@ class TimesNet(_Estimator):
         checkpoint_every: int | None = None, accelerator: str = 'auto', devices: int | list[int] = 1,
         strategy: str = 'auto', precision: int | str = 32, trainer_kwargs: Mapping[str, Any] | None = None,
         alias: str | None = None,
+    ) -> None: ...
+
+class iTransformer(_Estimator):
+    """A transformer encoder whose tokens are channels, and covariates beside them.
+
+    It has (input_size + 1) * d_model parameters before the encoder (see `TransformerEncoder` for its own; 2 * d_model
+    of the norm after it), (input_size + h + 1) * d_model more if covariates are known ahead, and
+    (d_model + 1) * h * outputs in the head, whatever the number of channels.
+
+    Args:
+        d_model: Width of a token.
+        n_heads: Heads of the attention, each d_model // n_heads wide.
+        n_layers: Encoder layers.
+        d_ff: Width inside the perceptron of a layer.
+        dropout: Share of the embedding, of the attention weights and of what layers add that is dropped in training.
+        instance_norm: Normalise each window by its own mean and deviation.
+
+    Raises:
+        ArgumentError: a size is below 1, there are more heads than `d_model`, or `dropout` is not in [0, 1).
+
+    It forecasts h steps from the last input_size (None: 2 h, rounded up to a season). The arguments of training
+    are those of `tsforge.training.arguments.TrainArguments`.
+    """
+    h: int
+    input_size: int | None
+    d_model: int
+    n_heads: int
+    n_layers: int
+    d_ff: int
+    dropout: float
+    instance_norm: bool
+    max_steps: int | None
+    max_epochs: int | None
+    optimizer: str
+    learning_rate: float
+    weight_decay: float
+    schedule: str
+    gradient_clip: float | None
+    batch_size: int
+    drop_last: bool
+    validate_every: int | None
+    early_stop_patience: int | None
+    val_size: float | int | None
+    calibration_share: float
+    loss: str | Mapping[str, Any]
+    scaler: str | None
+    scaler_scope: str
+    short: str
+    seed: int
+    threads: int | None
+    checkpoint_every: int | None
+    accelerator: str
+    devices: int | list[int]
+    strategy: str
+    precision: int | str
+    trainer_kwargs: Mapping[str, Any] | None
+    alias: str | None
+    def __init__(
+        self, h: int, input_size: int | None = None, *, d_model: int = 128, n_heads: int = 8, n_layers: int = 2,
+        d_ff: int = 128, dropout: float = 0.1, instance_norm: bool = True, max_steps: int | None = None,
+        max_epochs: int | None = None, optimizer: str = 'adam', learning_rate: float = 0.001,
+        weight_decay: float = 0.0, schedule: str = 'constant', gradient_clip: float | None = None,
+        batch_size: int = 32, drop_last: bool = False, validate_every: int | None = None,
+        early_stop_patience: int | None = None, val_size: float | int | None = 0.1, calibration_share: float = 0.5,
+        loss: str | Mapping[str, Any] = 'mse', scaler: str | None = 'standard', scaler_scope: str = 'series',
+        short: str = 'drop', seed: int = 0, threads: int | None = None, checkpoint_every: int | None = None,
+        accelerator: str = 'auto', devices: int | list[int] = 1, strategy: str = 'auto', precision: int | str = 32,
+        trainer_kwargs: Mapping[str, Any] | None = None, alias: str | None = None,
     ) -> None: ...

@@ -1,7 +1,7 @@
-"""`operator`: a function of tensors as an operator of torch, which compiles, exports and differentiates like torch's own.
+"""`operator`: a function of tensors as an operator of torch, which compiles, exports and differentiates like others.
 
-It does what `torch.library.custom_op` does, but for one thing: that one imports torch's compiler at the first call, which
-takes a second that a forecast on a CPU has no use for.
+It does what `torch.library.custom_op` does, but for one thing: that one imports torch's compiler at the first call,
+which takes a second that a forecast on a CPU has no use for.
 """
 
 from collections.abc import Callable
