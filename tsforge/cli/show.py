@@ -137,7 +137,7 @@ def _card(name: str) -> dict[str, Any]:
 def _folded(part: Any) -> str:
     """A part of a card in lines that stand under each other."""
     if isinstance(part, list):
-        part = [" ".join(word for word in file.values() if word) for file in part]
+        part = [" ".join(word for word in file.values() if word and isinstance(word, str)) for file in part]
     if isinstance(part, dict):
         part = [f"{column}: {unit}" for column, unit in part.items()]
     lines = part if isinstance(part, list) else wrap(part, 100)
