@@ -4,7 +4,7 @@ Each class is also the built-in exception a caller would expect, so `except Valu
 """
 
 from collections.abc import Iterable
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 
 
 class TsforgeError(Exception):
@@ -69,7 +69,10 @@ class OutputExistsError(TsforgeError, FileExistsError):
 
 def suggest(name: str, known: Iterable[str]) -> str:
     """` Did you mean 'x'?` for the nearest known name, with a leading space; empty where none is near."""
-    names = list(known)
-    folded = {candidate.lower(): candidate for candidate in names}
-    near = get_close_matches(name.lower(), folded, n=1, cutoff=0.6)
-    return f" Did you mean {folded[near[0]]!r}?" if near else ""
+    folded = {candidate.lower(): candidate for candidate in known}
+    near = get_close_matches(name.lower(), folded, n=len(folded) or 1, cutoff=0.6)
+    if not near:
+        return ""
+    alike = {candidate: SequenceMatcher(None, candidate, name.lower()).ratio() for candidate in folded}
+    best = max(near, key=lambda candidate: (alike[candidate], -list(folded).index(candidate)))  # of equals the first
+    return f" Did you mean {folded[best]!r}?"

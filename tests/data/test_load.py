@@ -99,7 +99,7 @@ def test_a_folder_is_found_by_its_bare_name(tmp_path, monkeypatch):
     assert load("sales").targets == ("y",)
 
 
-@pytest.mark.parametrize("source", ["etth", "ETTH1", "etth1x", "etth2:n=3"])
+@pytest.mark.parametrize("source", ["etth", "ETTH1", "etth1x", "etth3:n=3"])
 def test_a_name_that_is_no_dataset_and_no_file_is_a_missing_file_and_names_the_nearest(source):
     with pytest.raises(DataNotFoundError, match=r"no dataset and no file named .* Did you mean 'etth1'"):
         load(source)

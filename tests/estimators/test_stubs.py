@@ -65,7 +65,8 @@ def test_a_type_checker_finds_what_is_wrong_and_nothing_else(tmp_path, wrong):
 def test_types_and_stub_go_into_the_wheel():
     with (ROOT / "pyproject.toml").open("rb") as file:
         wheel = tomllib.load(file)["tool"]["hatch"]["build"]["targets"]["wheel"]
-    assert wheel == {"packages": ["tsforge"]}  # all files of the package but those that git ignores
+    assert wheel["packages"] == ["tsforge"]  # all files of the package but those that git ignores
+    assert wheel["force-include"] == {"datasets": "tsforge/datasets"}  # where the cards are looked for
     ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").split()
     assert PLACE.with_name("py.typed").exists()
     assert not {"*.pyi", "*.typed", "py.typed"} & set(ignored)
