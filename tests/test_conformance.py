@@ -94,11 +94,14 @@ def test_a_frame_of_two_rows_gives_a_forecast_or_a_typed_error(name):
 COVARIATES = {
     "past": {"past": ["x"]},
     "future": {"future": ["x"], "calendar": ["hour"]},
+    "static": {"static": ["size", "kind"]},
 }
 
 
 def with_covariate(table: pl.DataFrame) -> pl.DataFrame:
-    return table.with_columns(x=pl.int_range(pl.len()).over("unique_id").cast(pl.Float64) % 5)
+    size = pl.col("unique_id").rank("dense").cast(pl.Float64)
+    x = pl.int_range(pl.len()).over("unique_id").cast(pl.Float64) % 5
+    return table.with_columns(x=x, size=size, kind=pl.format("kind {}", size))
 
 
 @pytest.mark.parametrize("role", COVARIATES)
@@ -191,6 +194,7 @@ def test_refitting_forgets(name):
 CHOICES = {"periods": ["batch", "fixed"], "norm": ["layer"],
            "stacks": ["generic", "seasonality"], "interpolation": ["nearest"],
            "channels": ["independent", "mixed"], "init": ["inv", "lin", "real"], "discretisation": ["bilinear"],
+           "averaging": ["softmax"], "channel_mixing": ["flat"],
            "dt_min": [0.01]}  # arguments that are words, and one that has a bound above it
 
 
@@ -240,7 +244,9 @@ def test_the_preconditions_leave_out_what_the_cards_say():
     left_out = {
         "past": [n for n in MODELS if "past" not in MODELS[n].covariates],
         "future": [n for n in MODELS if "future" not in MODELS[n].covariates],
+        "static": [n for n in MODELS if "static" not in MODELS[n].covariates],
         "learns": [n for n in MODELS if not MODELS[n].learns],
     }
     blind = ["dlinear", "nlinear", "patchtst", "nbeats", "nhits", "echo_state", "lightnet"]
-    assert left_out == {"past": blind, "future": blind, "learns": []}
+    static = [n for n in MODELS if n != "mambamixer"]
+    assert left_out == {"past": blind, "future": blind, "static": static, "learns": []}
