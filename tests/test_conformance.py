@@ -195,6 +195,7 @@ CHOICES = {"periods": ["batch", "fixed"], "norm": ["layer"],
            "stacks": ["generic", "seasonality"], "interpolation": ["nearest"],
            "channels": ["independent", "mixed"], "init": ["inv", "lin", "real"], "discretisation": ["bilinear"],
            "averaging": ["softmax"], "channel_mixing": ["flat"],
+           "decode": ["closed_loop"], "coupling": ["exp", "none"], "transition": ["scalar"],
            "dt_min": [0.01]}  # arguments that are words, and one that has a bound above it
 
 
@@ -247,6 +248,6 @@ def test_the_preconditions_leave_out_what_the_cards_say():
         "static": [n for n in MODELS if "static" not in MODELS[n].covariates],
         "learns": [n for n in MODELS if not MODELS[n].learns],
     }
-    blind = ["dlinear", "nlinear", "patchtst", "nbeats", "nhits", "echo_state", "lightnet"]
+    blind = ["dlinear", "nlinear", "patchtst", "nbeats", "nhits", "echo_state", "chimera", "lightnet"]
     static = [n for n in MODELS if n != "mambamixer"]
     assert left_out == {"past": blind, "future": blind, "static": static, "learns": []}

@@ -61,9 +61,9 @@ def test_opening_a_run_and_forecasting_leaves_lightning_out(tmp_path):
 
 def test_the_public_names_are_these():
     assert sorted(tsforge.__all__) == sorted([
-        "CNN1D", "DLinear", "Drift", "EchoState", "Frame", "LSTM", "LightNet", "MLP", "Mean", "NBEATS", "NHiTS", "NLinear",
-        "Naive", "PatchTST", "S4D", "SeasonalNaive", "Split", "TimesNet", "WindowSplit", "__version__", "backtest",
-        "evaluate", "forecasts_to_nixtla", "iTransformer", "load", "open",
+        "CNN1D", "Chimera", "DLinear", "Drift", "EchoState", "Frame", "LSTM", "LightNet", "MLP", "MambaMixer",
+        "Mean", "NBEATS", "NHiTS", "NLinear", "Naive", "PatchTST", "S4D", "SeasonalNaive", "Split", "TimesNet",
+        "WindowSplit", "__version__", "backtest", "evaluate", "forecasts_to_nixtla", "iTransformer", "load", "open",
     ])
 
 

@@ -25,6 +25,7 @@ from tsforge.estimators.run import open_run as open
 __all__ = [
     "__version__",
     "CNN1D",
+    "Chimera",
     "DLinear",
     "Drift",
     "EchoState",
@@ -32,6 +33,7 @@ __all__ = [
     "LSTM",
     "LightNet",
     "MLP",
+    "MambaMixer",
     "Mean",
     "NBEATS",
     "NHiTS",
@@ -171,6 +173,89 @@ class CNN1D(_Estimator):
         short: str = 'drop', seed: int = 0, threads: int | None = None, checkpoint_every: int | None = None,
         accelerator: str = 'auto', devices: int | list[int] = 1, strategy: str = 'auto', precision: int | str = 32,
         trainer_kwargs: Mapping[str, Any] | None = None, alias: str | None = None,
+    ) -> None: ...
+
+class Chimera(_Estimator):
+    """An embedding of each value, blocks that are causal in time, and one of two ways to the horizon.
+
+    2 d + n_layers (2 w S + d (2 d + 5)) + d + 1 parameters, d = d_model, w directions (2, or 1) of S weights as in
+    `SelectiveGrid`; (d + 1) outputs more where outputs > 1, and (input_size + 1) h more with `decode="direct"`.
+
+    The forecast depends on the order of the channels: states run along it, from both ends.
+
+    Args:
+        d_model: Features of a cell.
+        d_state: Size of each of the two states of a feature.
+        n_layers: Blocks.
+        dropout: Share of the features dropped in each block in training.
+        decode: `"direct"`: a linear map from the look-back to the horizon. `"closed_loop"` (the paper's): the time
+            states run on with the forecast as input, a step at a time, at several times the cost.
+        coupling: How the two states read each other: `"zoh_input"` (bounded for all steps), `"exp"` (as in the paper;
+            its steps have a floor, which shortens the memory), `"none"` (each channel by itself).
+        transition: `"diagonal"` (2-D Mamba) or `"scalar"` (2-D Mamba-2: one rate for the states of a feature).
+        bidirectional: Along the channels from both ends, with weights for each; else from the first to the last.
+        selective: Steps, inputs and readouts of the states depend on the input.
+        long_step: Longest step of time at which the state spaces of long memory start; the shortest is a tenth.
+        seasonal_step: The same of those of short memory.
+
+    Raises:
+        ArgumentError: a size is below 1, a step not above 0, `dropout` not in [0, 1), or a word is not known.
+
+    It forecasts h steps from the last input_size (None: 2 h, rounded up to a season). The arguments of training
+    are those of `tsforge.training.arguments.TrainArguments`.
+    """
+    h: int
+    input_size: int | None
+    d_model: int
+    d_state: int
+    n_layers: int
+    dropout: float
+    decode: str
+    coupling: str
+    transition: str
+    bidirectional: bool
+    selective: bool
+    long_step: float
+    seasonal_step: float
+    max_steps: int | None
+    max_epochs: int | None
+    optimizer: str
+    learning_rate: float
+    weight_decay: float
+    schedule: str
+    gradient_clip: float | None
+    batch_size: int
+    drop_last: bool
+    validate_every: int | None
+    early_stop_patience: int | None
+    val_size: float | int | None
+    calibration_share: float
+    loss: str | Mapping[str, Any]
+    scaler: str | None
+    scaler_scope: str
+    short: str
+    seed: int
+    threads: int | None
+    checkpoint_every: int | None
+    accelerator: str
+    devices: int | list[int]
+    strategy: str
+    precision: int | str
+    trainer_kwargs: Mapping[str, Any] | None
+    alias: str | None
+    def __init__(
+        self, h: int, input_size: int | None = None, *, d_model: int = 16, d_state: int = 16, n_layers: int = 2,
+        dropout: float = 0.1, decode: str = 'direct', coupling: str = 'zoh_input', transition: str = 'diagonal',
+        bidirectional: bool = True, selective: bool = True, long_step: float = 0.01, seasonal_step: float = 1.0,
+        max_steps: int | None = None, max_epochs: int | None = None, optimizer: str = 'adam',
+        learning_rate: float = 0.001, weight_decay: float = 0.0, schedule: str = 'constant',
+        gradient_clip: float | None = None, batch_size: int = 32, drop_last: bool = False,
+        validate_every: int | None = None, early_stop_patience: int | None = None, val_size: float | int | None = 0.1,
+        calibration_share: float = 0.5, loss: str | Mapping[str, Any] = 'mse', scaler: str | None = 'standard',
+        scaler_scope: str = 'series', short: str = 'drop', seed: int = 0, threads: int | None = None,
+        checkpoint_every: int | None = None, accelerator: str = 'auto', devices: int | list[int] = 1,
+        strategy: str = 'auto', precision: int | str = 32, trainer_kwargs: Mapping[str, Any] | None = None,
+        alias: str | None = None,
     ) -> None: ...
 
 class DLinear(_Estimator):
@@ -507,6 +592,89 @@ class MLP(_Estimator):
         short: str = 'drop', seed: int = 0, threads: int | None = None, checkpoint_every: int | None = None,
         accelerator: str = 'auto', devices: int | list[int] = 1, strategy: str = 'auto', precision: int | str = 32,
         trainer_kwargs: Mapping[str, Any] | None = None, alias: str | None = None,
+    ) -> None: ...
+
+class MambaMixer(_Estimator):
+    """Blocks of a token mixer and a channel mixer over patches, with one linear head for all variates.
+
+    With N patches: (patch_len + 1) d_model + (N d_model + 1) h outputs parameters around the blocks. In them
+    n_layers (2 n_layers + 3) weights of the averages and, in each, 4 d_model of norms, a `SelectiveTokenMixer` of
+    d_model and a `SelectiveChannelMixer` of d_model (N d_model if flat). F covariates over time add a
+    `SelectiveChannelMixer` of input_size + h and (F (input_size + h) + 1) input_size; static features add
+    (numbers + 1) input_size if there are numbers, and input_size for each code. Both lengthen what is cut into patches.
+
+    Args:
+        d_model: Width of a patch.
+        d_state: State size of each feature inside a mixer.
+        expand: Features inside a mixer for each that enters.
+        kernel_size: Steps of the causal convolutions inside a mixer.
+        n_layers: Blocks.
+        patch_len: Steps of a patch.
+        stride: Steps from one patch to the next, and how often the last value is repeated at the end.
+        averaging: `"free"`: a mixer reads any weighted sum of the results before it. `"softmax"`: a mean of them.
+        channel_mixing: `"per_patch"`: variates are mixed at each patch alike. `"flat"`: with all patches of a variate
+            as its features, as published; the weights grow with the square of the look-back.
+        dropout: Share of the embedding and of each mixer's result that is dropped in training.
+        instance_norm: Normalise each window by its own mean and deviation.
+
+    Raises:
+        ArgumentError: a size is below 1, the stride jumps over steps, `dropout` is not in [0, 1), or a word is unknown.
+
+    It forecasts h steps from the last input_size (None: 2 h, rounded up to a season). The arguments of training
+    are those of `tsforge.training.arguments.TrainArguments`.
+    """
+    h: int
+    input_size: int | None
+    d_model: int
+    d_state: int
+    expand: int
+    kernel_size: int
+    n_layers: int
+    patch_len: int
+    stride: int
+    averaging: str
+    channel_mixing: str
+    dropout: float
+    instance_norm: bool
+    max_steps: int | None
+    max_epochs: int | None
+    optimizer: str
+    learning_rate: float
+    weight_decay: float
+    schedule: str
+    gradient_clip: float | None
+    batch_size: int
+    drop_last: bool
+    validate_every: int | None
+    early_stop_patience: int | None
+    val_size: float | int | None
+    calibration_share: float
+    loss: str | Mapping[str, Any]
+    scaler: str | None
+    scaler_scope: str
+    short: str
+    seed: int
+    threads: int | None
+    checkpoint_every: int | None
+    accelerator: str
+    devices: int | list[int]
+    strategy: str
+    precision: int | str
+    trainer_kwargs: Mapping[str, Any] | None
+    alias: str | None
+    def __init__(
+        self, h: int, input_size: int | None = None, *, d_model: int = 32, d_state: int = 16, expand: int = 2,
+        kernel_size: int = 4, n_layers: int = 2, patch_len: int = 16, stride: int = 8, averaging: str = 'free',
+        channel_mixing: str = 'per_patch', dropout: float = 0.1, instance_norm: bool = True,
+        max_steps: int | None = None, max_epochs: int | None = None, optimizer: str = 'adam',
+        learning_rate: float = 0.001, weight_decay: float = 0.0, schedule: str = 'constant',
+        gradient_clip: float | None = None, batch_size: int = 32, drop_last: bool = False,
+        validate_every: int | None = None, early_stop_patience: int | None = None, val_size: float | int | None = 0.1,
+        calibration_share: float = 0.5, loss: str | Mapping[str, Any] = 'mse', scaler: str | None = 'standard',
+        scaler_scope: str = 'series', short: str = 'drop', seed: int = 0, threads: int | None = None,
+        checkpoint_every: int | None = None, accelerator: str = 'auto', devices: int | list[int] = 1,
+        strategy: str = 'auto', precision: int | str = 32, trainer_kwargs: Mapping[str, Any] | None = None,
+        alias: str | None = None,
     ) -> None: ...
 
 class Mean(_Estimator):

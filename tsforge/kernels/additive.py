@@ -57,15 +57,15 @@ def additive_scan(
         names |= {"state.z": (state.z, "batch head key"), "state.h": (state.h, "batch head key value")}
     check_shapes(names)
     dtype = check_alike({name: tensor for name, (tensor, _) in names.items()})
-    given = [tensor.to(dtype) for tensor in (q, k, v)]
-    z, h = (part.to(dtype) for part in state or start(given[1], given[2], sink))
+    q_, k_, v_ = (tensor.to(dtype) for tensor in (q, k, v))
+    z, h = (part.to(dtype) for part in state or start(k_, v_, sink))
     if not causal:
-        z, h = _whole(*given[1:], z, h)
-        out = torch.einsum("bthi,bhij->bthj", given[0], h)
+        z, h = _whole(k_, v_, z, h)
+        out = torch.einsum("bthi,bhij->bthj", q_, h)
     else:
-        backend = choose(given[0])
+        backend = choose(q_)
         run = reference.forward if backend == "reference" else _through_the_operator(backend)
-        out, z, h = run(*given, z, h)
+        out, z, h = run(q_, k_, v_, z, h)
     out = out.to(v.dtype)
     return (out, AdditiveState(z, h)) if return_state else out
 
@@ -119,7 +119,8 @@ def _(
     grad: Tensor, grad_logs: Tensor, grad_last: Tensor, q: Tensor, k: Tensor, v: Tensor, z: Tensor, h: Tensor,
     logs: Tensor, last: Tensor, backend: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    return tuple(tensor.new_empty(tensor.shape) for tensor in (q, k, v, z, h))
+    dq, dk, dv, dz, dh = (tensor.new_empty(tensor.shape) for tensor in (q, k, v, z, h))
+    return dq, dk, dv, dz, dh
 
 
 def _keep(ctx, inputs, output) -> None:

@@ -16,6 +16,7 @@ MODELS = Catalog("model", __name__, {
     "cnn1d":    Row("convolution", "CNN1D",    "Bai 2018, 1803.01271", "dilated causal convolutions over all channels"),
     "s4d":      Row("state space", "S4D",      "Gu 2022, 2206.11893",    "diagonal state spaces over past and horizon"),
     "mambamixer": Row("state space", "MambaMixer", "Behrouz 2024, 2403.19888", "scans along time and variates"),
+    "chimera":  Row("state space", "Chimera",  "Behrouz 2024, 2406.04320", "2-D state spaces over variates and time"),
     "lightnet": Row("attention",   "LightNet", "Qin 2024, 2405.21022",   "one additive scan over time and variates"),
     "timesnet": Row("convolution", "TimesNet", "Wu 2023, 2210.02186",   "folds series by their periods, 2-D inception"),
 })

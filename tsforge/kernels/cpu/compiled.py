@@ -9,7 +9,7 @@ import numba
 from tsforge.kernels.cpu.places import kernel_cache
 
 if "NUMBA_CACHE_DIR" not in os.environ:
-    numba.config.CACHE_DIR = kernel_cache()  # pyright: ignore[reportAttributeAccessIssue]
+    cast(Any, numba).config.CACHE_DIR = kernel_cache()
 
 
 def compiled(**options: Any) -> Callable[[Callable], Any]:
