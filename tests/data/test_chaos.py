@@ -299,3 +299,12 @@ def test_all_systems_make_one_frame():
     assert set(frame.ids) == set(systems())
     assert len(frame) == 158 * 300
     assert frame.notices == ()
+
+
+def test_numbers_do_not_depend_on_whether_numba_is_there():
+    code = (
+        "import sys; from tsforge.data.chaos import Chaos; Chaos(system='StickSlipOscillator', n=60).table();"
+        "from dysts.flows import Lorenz; print(type(Lorenz._rhs).__name__, sys.modules.get('numba', 'gone'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.split() == ["function", "gone"]

@@ -160,8 +160,9 @@ def integrate(system: str, n: int, pts_per_period: int, rng: np.random.Generator
     """`n` steps [n, coordinate] from a start that `rng` moves, after a transient; None where the solver gives up."""
     module, name = systems()[system]
     with quiet():
-        from dysts import flows, maps  # slow: only who generates pays
-        from dysts.base import DynSysDelay
+        with _without_numba():
+            from dysts import flows, maps  # slow: only who generates pays
+            from dysts.base import DynSysDelay
 
         made = getattr(flows if module == "flows" else maps, name)()
         width = np.where(made.ic == 0, 1, np.abs(made.ic))
@@ -176,6 +177,21 @@ def integrate(system: str, n: int, pts_per_period: int, rng: np.random.Generator
             made.dt = made.period / pts_per_period
             path = made.make_trajectory(total, resample=False, **SOLVER)
     return None if path is None else np.asarray(path, dtype=np.float64).reshape(total, -1)[-n:]
+
+
+@contextmanager
+def _without_numba() -> Iterator[None]:
+    """dysts compiles its equations where numba is installed, which rounds otherwise: numbers would depend on what is
+    installed, and the solver stalls on the corner of StickSlipOscillator.
+    """
+    there = sys.modules.get("numba")
+    sys.modules["numba"] = None  # pyright: ignore[reportArgumentType]
+    try:
+        yield
+    finally:
+        del sys.modules["numba"]
+        if there is not None:
+            sys.modules["numba"] = there
 
 
 @contextmanager
