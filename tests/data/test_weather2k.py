@@ -55,7 +55,7 @@ def test_files_that_are_no_arrays_of_floats_are_refused_and_no_object_is_unpickl
     with pytest.raises(FrameError, match="wanted float32 or float64"):
         Weather2K(path=path).frame()
     np.save(path, np.array([{"a": 1}]), allow_pickle=True)
-    with pytest.raises(FrameError, match="cannot be read as an array"):
+    with pytest.raises(FrameError, match=r"cannot be read as an array.*numpy\.save\.$"):
         Weather2K(path=path).frame()
     for content in (b"", b"no array"):
         path.write_bytes(content)

@@ -126,6 +126,6 @@ def test_what_is_not_known_or_not_here_is_said():
     assert STATE["forced"] == "auto"
 
 
-def test_halves_of_doubles_and_singles_choose_where_there_is_code():
+def test_halves_and_other_devices_find_a_backend_too():
     assert choose(torch.ones(1, dtype=torch.bfloat16)) in ("numba", "torch")
     assert choose(torch.ones(1, device="meta")) == "torch"

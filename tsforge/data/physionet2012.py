@@ -39,8 +39,8 @@ COLUMNS = {"Time": pl.String, "Parameter": pl.String, "Value": pl.Float64}
 class PhysioNet2012(Adapter):
     """One irregular series of 36 targets for each stay.
 
-    A model that takes no static covariates is given `frame.without_covariates()`, one that takes no irregular steps
-    `frame(resample="1h")`.
+    Models that take no irregular steps are given `frame(resample="1h")`; the static columns are left out where a model
+    reads none.
 
     Args:
         part: "a", "b" or "c": the stays of `set-a` with `Outcomes-a.txt`, and so on.

@@ -174,7 +174,10 @@ def open_array(path: Path) -> tuple[np.ndarray, Release]:
     try:
         values = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
-        raise FrameError(f"{path} cannot be read as an array of numbers (.npy): {error}.") from error
+        raise FrameError(  # what numpy says is left out: it advises to unpickle
+            f"{path} cannot be read as an array of numbers (.npy): it is no such file, is cut short, or holds objects. "
+            "Get it again, or write the numbers with numpy.save."
+        ) from error
     known = {len(release.variables): release for release in (CURRENT, FIRST_RELEASE)}
     shape = getattr(values, "shape", ())
     if len(shape) != 3 or shape[1] not in known or 0 in shape:

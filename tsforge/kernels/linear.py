@@ -50,8 +50,7 @@ def linear_scan(
         out = reference.forward(a, x_, h0, reverse)
     else:
         out = torch.ops.tsforge.linear_scan(a, x_, h0, reverse, backend)
-    wanted = torch.promote_types(x.dtype, dtype if dtype.is_complex or not x.is_complex() else x.dtype)
-    return out.to(x.dtype if not dtype.is_complex else wanted)
+    return out if dtype.is_complex else out.to(x.dtype)
 
 
 @operator("linear_scan")
