@@ -11,11 +11,12 @@ from utilsforecast.evaluation import evaluate as reference_evaluate
 
 from tsforge.errors import ArgumentError, UnknownNameError
 from tsforge.evaluation.evaluate import evaluate, scores_table
-from tsforge.evaluation.metrics import METRICS, seasonal_scale
+from tsforge.evaluation.metrics import METRICS, Metric, seasonal_scale
 
 MODELS = ("Net", "Naive")
 QUANTILES = {"-lo-90": 0.05, "-lo-50": 0.25, "-q-0.5": 0.5, "-hi-50": 0.75, "-hi-90": 0.95}
 SEASON = 3
+CELLS = {name: row for name, row in METRICS.items() if isinstance(row, Metric)}
 
 
 def backtest(seed: int = 0, missing: float = 0.2) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -44,13 +45,15 @@ def by_the_pure_functions(part: pl.DataFrame, model: str, label: str, train: np.
     columns = {name: (part[name].cast(float).fill_null(np.nan).to_numpy() - mean) / sd
                for name in part.columns if name == "y" or name.startswith(model)}
     name, _, number = label.partition("-")
-    metric, y, q_hats = METRICS[name], columns["y"], [columns[model + end] for end in QUANTILES]
+    metric, y, q_hats = CELLS[name], columns["y"], [columns[model + end] for end in QUANTILES]
     if metric.needs == "point":
         past = (train - mean) / sd
         extra = [seasonal_scale(past, SEASON, metric.needs_scale)] if metric.needs_scale else []
         return metric.function(y, columns[model], *extra)
     if metric.needs == "interval":
-        extra = [float(number)] if name == "interval_score" else []
+        past = (train - mean) / sd
+        extra = [] if name == "coverage" else [float(number)]
+        extra += [seasonal_scale(past, SEASON)] if metric.needs_scale else []
         return metric.function(y, columns[f"{model}-lo-{number}"], columns[f"{model}-hi-{number}"], *extra)
     levels = list(QUANTILES.values())
     if metric.weights is None:
@@ -62,9 +65,9 @@ def by_the_pure_functions(part: pl.DataFrame, model: str, label: str, train: np.
 @pytest.mark.parametrize("by", [(), ("unique_id",), ("target", "step"), ("cutoff",), ("target", "unique_id")])
 def test_every_metric_is_the_mean_over_pairs_of_the_pure_function(by, scale):
     table, train = backtest(seed=len(by))
-    result = evaluate(table, list(METRICS), by=by, scale=scale, train=train, season=SEASON)
+    result = evaluate(table, list(CELLS), by=by, scale=scale, train=train, season=SEASON)
     table = table.with_columns(step=pl.col("ds") - pl.col("cutoff"))
-    assert set(result["metric"].str.extract(r"^(\w+)")) == set(METRICS)
+    assert set(result["metric"].str.extract(r"^(\w+)")) == set(CELLS)
     for row in result.iter_rows(named=True):
         group = table.filter(*(pl.col(key) == row[key] for key in by))
         values = []
@@ -79,7 +82,7 @@ def test_every_metric_is_the_mean_over_pairs_of_the_pure_function(by, scale):
 
 def test_pooled_values_are_the_pure_function_of_all_rows():
     table, _ = backtest()
-    names = [name for name, metric in METRICS.items() if not metric.needs_scale]
+    names = [name for name, metric in CELLS.items() if not metric.needs_scale]
     for row in evaluate(table, names, by=(), pool=True).iter_rows(named=True):
         by_hand = by_the_pure_functions(table, row["model"], row["metric"], np.zeros(0), False)
         assert row["value"] == pytest.approx(by_hand)
@@ -112,10 +115,10 @@ def test_by_series_it_equals_utilsforecast():
 def test_the_order_of_rows_does_not_matter(by):
     table, train = backtest()
     options = {"by": by, "train": train, "season": SEASON, "scale": "train"}
-    shuffled = evaluate(table.sample(fraction=1, shuffle=True, seed=1), list(METRICS), **options)
-    assert_frame_equal(shuffled, evaluate(table, list(METRICS), **options))
+    shuffled = evaluate(table.sample(fraction=1, shuffle=True, seed=1), list(CELLS), **options)
+    assert_frame_equal(shuffled, evaluate(table, list(CELLS), **options))
     train = train.sample(fraction=1, shuffle=True, seed=1)
-    assert_frame_equal(shuffled, evaluate(table, list(METRICS), **options | {"train": train}))
+    assert_frame_equal(shuffled, evaluate(table, list(CELLS), **options | {"train": train}))
 
 
 def test_the_result_is_sorted_by_key_then_in_the_order_of_models_and_metrics():
@@ -187,7 +190,7 @@ def test_null_nan_and_a_smaller_frame_are_the_same_missing_truth():
     table = table.with_columns(pl.col("y").fill_null(np.nan))
     nulls, absent = table.with_columns(pl.col("y").fill_nan(None)), table.filter(pl.col("y").is_not_nan())
     for other in (nulls, absent):
-        assert_frame_equal(evaluate(other, list(METRICS)[:4], by=()), evaluate(table, list(METRICS)[:4], by=()))
+        assert_frame_equal(evaluate(other, list(CELLS)[:4], by=()), evaluate(table, list(CELLS)[:4], by=()))
 
 
 def test_a_missing_forecast_of_an_observed_cell_makes_the_overall_value_nan():
@@ -241,10 +244,10 @@ def test_models_whose_names_look_alike_keep_their_own_intervals():
 def test_the_result_is_of_the_kind_that_was_given(kind):
     table, train = backtest()
     given, past = (getattr(frame, f"to_{kind[2:] if kind == 'pyarrow' else kind}")() for frame in (table, train))
-    result = evaluate(given, list(METRICS), by="step", train=past, season=SEASON)
+    result = evaluate(given, list(CELLS), by="step", train=past, season=SEASON)
     assert type(result) is type(given)
     assert type(scores_table(result)) is type(given)
-    expected = evaluate(table, list(METRICS), by="step", train=train, season=SEASON)
+    expected = evaluate(table, list(CELLS), by="step", train=train, season=SEASON)
     assert_frame_equal(pl.DataFrame(result), expected)
 
 
@@ -281,7 +284,7 @@ def test_a_frame_that_cannot_be_scored_is_refused_with_a_way_out():
         (table.drop("ds"), "mse", "no column 'ds'"),
         (table.lazy(), "mse", "LazyFrame, wanted an eager frame"),
         (table.with_columns(station=pl.lit("x")), "mse", "Column 'station' holds String"),
-        (table.with_columns(sample=1), "mse", "no sample paths"),
+        (table.with_columns(sample=1), "mse", "mse does not score sample paths, which forecasts holds"),
         (table.select("unique_id", "ds", "y"), "mse", "wanted one per model"),
         (table.drop("Naive-lo-50", "Naive-hi-90"), "coverage", "'Naive-lo-80' and 'Naive-hi-80'.*give level="),
         (table.select("unique_id", "target", "ds", "y", "Net"), "crps", "'Net-q-0.1'.*quantiles="),

@@ -15,15 +15,18 @@ from sklearn.metrics import mean_absolute_error, mean_pinball_loss, mean_squared
 from tsforge.errors import ArgumentError, ShapeError
 from tsforge.evaluation.metrics import (
     METRICS,
+    Metric,
     coverage,
     crps,
     interval_score,
     mae,
     mase,
     mse,
+    msis,
     pinball,
     rmse,
     rmsse,
+    scaled_crps,
     seasonal_scale,
     smape,
     wql,
@@ -46,14 +49,15 @@ def score(name: str, y: np.ndarray, y_hat: np.ndarray, q_hats: np.ndarray) -> fl
     if metric.needs == "point":
         return metric.function(y, y_hat, *([SCALE] if metric.needs_scale else []))
     if metric.needs == "interval":
-        return metric.function(y, q_hats[..., 1], q_hats[..., 3], *([LEVEL] if name == "interval_score" else []))
+        more = {"coverage": [], "interval_score": [LEVEL], "msis": [LEVEL, SCALE]}[name]
+        return metric.function(y, q_hats[..., 1], q_hats[..., 3], *more)
     if metric.weights is None:
         return metric.function(y, q_hats[..., 1], QUANTILES[1])
     return metric.function(y, q_hats, QUANTILES)
 
 
 finite = st.floats(-1e6, 1e6, allow_subnormal=False)
-every_metric = pytest.mark.parametrize("name", METRICS)
+every_metric = pytest.mark.parametrize("name", [name for name, row in METRICS.items() if isinstance(row, Metric)])
 
 
 def frame(**columns: np.ndarray) -> pl.DataFrame:
@@ -94,6 +98,29 @@ def test_probabilistic_metrics_equal_utilsforecast():
     theirs = reference.scaled_crps(table, {"M": names}, np.array(QUANTILES))["M"].item()
     assert wql(y, q_hats, QUANTILES) == pytest.approx(theirs)
     assert wql(y, q_hats, QUANTILES[::-1]) != pytest.approx(theirs)
+
+
+def test_the_scaled_crps_equals_that_of_utilsforecast_at_the_levels_where_their_weights_are_right():
+    y, n = sample()["y"], 8
+    levels = (np.arange(n) + 0.5) / n
+    q_hats = np.sort(np.random.default_rng(3).normal(size=(len(y), n)), axis=-1)
+    names = [f"M-q-{q}" for q in levels]
+    table = frame(y=y, **dict(zip(names, q_hats.T, strict=True)))
+    theirs = reference.scaled_crps(table, {"M": names}, levels)["M"].item()
+    assert scaled_crps(y, q_hats, levels) == pytest.approx(theirs) == pytest.approx(wql(y, q_hats, levels))
+    assert scaled_crps(y, q_hats, levels**2) != pytest.approx(wql(y, q_hats, levels**2))
+    assert scaled_crps(y, q_hats, levels) == pytest.approx(crps(y, q_hats, levels) / np.abs(y).mean())
+
+
+def test_the_scaled_interval_score_is_the_formula_of_the_m4_competition():
+    past, y, lo, hi = [3.0, 1.0, 4.0, 2.0, 6.0, 5.0], [1.0, 2.0, 9.0], [0.0, 3.0, 4.0], [2.0, 5.0, 7.0]
+    a, season = 0.05, 2
+    total = sum((high - low) + 2 / a * (low - value) * (value < low) + 2 / a * (value - high) * (value > high)
+                for value, low, high in zip(y, lo, hi, strict=True))
+    naive = sum(abs(past[k] - past[k - season]) for k in range(season, 6)) / (6 - season)
+    assert msis(y, lo, hi, 95, seasonal_scale(past, season)) == pytest.approx(total / 3 / naive)
+    assert msis(y, lo, hi, 95, seasonal_scale(past, 1)) != pytest.approx(total / 3 / naive)
+    assert math.isnan(msis(y, lo, hi, 95, 0.0))
 
 
 def test_smape_counts_zero_over_zero_as_zero_and_tops_at_200():
@@ -152,7 +179,7 @@ def test_crps_weighs_each_level_by_the_levels_nearest_to_it_in_any_order():
     assert crps(y, q_hats[:, ::-1], QUANTILES[::-1]) == pytest.approx(by_hand)
 
 
-@pytest.mark.parametrize("metric", [crps, wql])
+@pytest.mark.parametrize("metric", [crps, wql, scaled_crps])
 def test_the_true_law_scores_best(metric):
     y = np.random.default_rng(0).normal(loc=1, size=4000)
     true = 1 + np.array([NormalDist().inv_cdf(q) for q in QUANTILES])
@@ -189,7 +216,7 @@ def test_which_truth_belongs_to_which_forecast_does_matter(name):
 def test_values_lie_in_the_stated_range(name, y, y_hat):
     value = score(name, y, y_hat, np.sort(np.stack([y_hat + k for k in range(5)], axis=-1)))
     top = {"smape": 200 * (1 + 1e-12), "coverage": 1}.get(name, math.inf)
-    assert 0 <= value <= top or (name == "wql" and not y.any())
+    assert 0 <= value <= top or (name in ("wql", "scaled_crps") and not y.any())
 
 
 @every_metric

@@ -9,7 +9,7 @@ import polars as pl
 from sklearn.base import clone
 
 from tsforge.errors import ArgumentError, FrameError, LeakError
-from tsforge.evaluation.evaluate import BAND, KEYS
+from tsforge.evaluation.forecasts import BAND, KEYS
 from tsforge.evaluation.intervals import check_levels, check_quantiles
 from tsforge.forecaster import Forecaster, Levels
 from tsforge.frame.canonical import to_polars

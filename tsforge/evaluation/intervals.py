@@ -9,7 +9,7 @@ import numpy as np
 
 from tsforge.errors import ArgumentError, CalibrationError
 from tsforge.evaluation.conformal import Scores
-from tsforge.evaluation.metrics import Number
+from tsforge.evaluation.metrics.arrays import Number
 
 Pair = tuple[float, float]
 

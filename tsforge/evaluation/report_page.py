@@ -8,6 +8,8 @@ from typing import Any
 
 import polars as pl
 
+from tsforge.evaluation.metrics import METRICS
+
 PROFILE_ROWS = 200
 COVERAGE = re.compile(r"coverage-(\d+(?:\.\d+)?)")
 # Nothing is fetched, whatever a later plotly may try.
@@ -67,7 +69,7 @@ def page(
 
 
 def nominal(metric: str) -> float | None:
-    """The share that `coverage-80` aims at; None for other metrics, of which the least is best."""
+    """The share that `coverage-80` aims at; None for other metrics, of which the least or the highest is best."""
     match = COVERAGE.fullmatch(metric)
     return float(match[1]) / 100 if match else None
 
@@ -151,7 +153,8 @@ def _scores(scores: pl.DataFrame) -> str:
     metrics = [name for name in scores.columns if name != "model"]
     best = {(row, name) for name in metrics for row in _best(name, scores[name].to_list())}
     coverage = "; for coverage the nearest to its level" if any(COVERAGE.fullmatch(name) for name in metrics) else ""
-    bold = f" Bold: the best in its column (the lowest{coverage})." if best else ""
+    highest = "".join(f"; of {name} the highest" for name in metrics if _most_is_best(name))
+    bold = f" Bold: the best in its column (the lowest{coverage}{highest})." if best else ""
     return _table(f"Each model over all series, cutoffs and steps.{bold}", scores.select("model", *metrics), best)
 
 
@@ -159,8 +162,14 @@ def _best(metric: str, values: Sequence[float | None]) -> list[int]:
     """Rows of the best value; none where there is nothing to compare it with."""
     aim = nominal(metric)
     known = {row: value for row, value in enumerate(values) if value is not None and math.isfinite(value)}
-    distance = {row: value if aim is None else abs(value - aim) for row, value in known.items()}
+    sign = -1 if _most_is_best(metric) else 1
+    distance = {row: sign * value if aim is None else abs(value - aim) for row, value in known.items()}
     return [row for row in distance if len(known) > 1 and distance[row] == min(distance.values())]
+
+
+def _most_is_best(metric: str) -> bool:
+    row = METRICS.get(metric.partition("(")[0])
+    return row is not None and row.direction == "max"
 
 
 def _figure(name: str, caption: str) -> str:

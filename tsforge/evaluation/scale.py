@@ -8,25 +8,27 @@ import narwhals as nw
 import polars as pl
 
 from tsforge.errors import ArgumentError
-from tsforge.evaluation.metrics import Metric
+from tsforge.evaluation.asked import Asked
 
 log = logging.getLogger("tsforge")
 
 
 def training_statistics(
-    table: pl.DataFrame, pair: list[str], metrics: list[Metric], scale: str | None, train: Any, season: int | None
+    table: pl.DataFrame, pair: list[str], metrics: list[Asked], scale: str | None, train: Any, season: int | None
 ) -> pl.DataFrame | None:
     """Per (series, target) pair: mean, sd, and scale_1, scale_2 as the metrics need them; None where nothing does."""
     if scale not in (None, "train"):
         raise ArgumentError(f"scale={scale!r} is not known: it is None or 'train'.")
     seasonal = [metric for metric in metrics if metric.needs_scale]
-    if not seasonal and scale is None:
+    wanting = [*seasonal, *(metric for metric in metrics if metric.needs_sd)]
+    if not wanting and scale is None:
         return None
-    asked = " and ".join([metric.name for metric in seasonal] + ["scale='train'"] * (scale is not None))
+    asked = " and ".join([metric.label for metric in wanting] + ["scale='train'"] * (scale is not None))
     if train is None:
         raise ArgumentError(f"{asked} needs the training rows: give train=, a long frame of unique_id, ds and targets.")
     if seasonal and (season is None or season < 1):
-        raise ArgumentError(f"{asked} needs season=, the steps in a season (1 or more), not {season}.")
+        names = " and ".join(metric.label for metric in seasonal)
+        raise ArgumentError(f"{names} needs season=, the steps in a season (1 or more), not {season}.")
     targets = table["target"].unique().to_list() if "target" in pair else None
     past, columns = _past(table, as_eager(train, "train"), targets)
     stats = pl.concat(_statistics(past, column, target, season, {m.needs_scale for m in seasonal})
