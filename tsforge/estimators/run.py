@@ -4,6 +4,7 @@ import logging
 import math
 import os
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,19 @@ import polars as pl
 
 from tsforge.data.load import load
 from tsforge.errors import ArtifactError, OutputExistsError, RecipeError, TsforgeError
-from tsforge.estimators.base import Estimator, check_h
+from tsforge.estimators.base import Estimator, check_h, recorded_arguments
 from tsforge.estimators.division import Divided, divide, training_rows
 from tsforge.estimators.estimator import estimator, from_recipe
+from tsforge.estimators.exponents import with_exponents
 from tsforge.estimators.fitted import read_fitted
+from tsforge.estimators.nested import WAYS
 from tsforge.evaluation.backtest import forecasts_at
 from tsforge.evaluation.evaluate import evaluate, scores_table
 from tsforge.frame.frame import Frame
 from tsforge.training.artifact import read_run, refuse_existing
 from tsforge.training.checkpoint import NAME, Checkpoint
 from tsforge.training.recipe import Recipe, RunRecord
+from tsforge.training.specs import resolved
 
 log = logging.getLogger("tsforge")
 
@@ -46,20 +50,27 @@ class Result:
         return scores_table(pl.DataFrame(self.test)).to_dicts() if self.test else []
 
 
-def open_run(path: str | Path) -> Estimator:
+def open_run(path: str | Path, *, classes: Iterable[type] = ()) -> Estimator:
     """The fitted estimator of a run folder.
 
+    Args:
+        path: The folder.
+        classes: Encoders of your own that the run was made with, where no installed package names them.
+
     Raises:
-        ArtifactError: the folder is not a whole, unchanged run of a format this version reads.
+        ArtifactError: the folder is not a whole, unchanged run of a format this version reads, or it names an encoder
+            that is neither in the catalog nor among `classes`.
     """
-    return open_with_record(Path(path))[0]
+    return open_with_record(Path(path), classes)[0]
 
 
-def open_with_record(path: Path) -> tuple[Estimator, RunRecord]:
+def open_with_record(path: Path, classes: Iterable[type] = ()) -> tuple[Estimator, RunRecord]:
     """The fitted estimator of a run folder, and its record."""
-    fitted, record = read_fitted(path)
+    classes = tuple(classes)
+    fitted, record = read_fitted(path, classes)
     try:
-        model = estimator(record.name)(**record.arguments)
+        ways = {way: resolved(record.arguments[way], classes) for way in WAYS if way in record.arguments}
+        model = estimator(record.name)(**record.arguments | ways)
     except (TsforgeError, TypeError) as error:
         raise ArtifactError(f"{path}: the arguments of the run do not fit {record.name} ({error}).") from None
     model.fitted_ = fitted
@@ -67,11 +78,13 @@ def open_with_record(path: Path) -> tuple[Estimator, RunRecord]:
 
 
 def run_recipe(
-    recipe: Recipe, out: Path, *, resume: bool = False, overwrite: bool = False, verbose: bool = False,
+    recipe: Recipe, out: Path, *, frame: Frame | None = None, resume: bool = False, overwrite: bool = False,
+    verbose: bool = False,
 ) -> Result:
     """Loads, fits, scores the test part where there is one, and writes the run folder `out`.
 
-    The state of training stands in `OUT.partial` meanwhile, and is gone when `out` is there.
+    The state of training stands in `OUT.partial` meanwhile, and is gone when `out` is there. `frame` is that of the
+    recipe, where it is loaded already.
 
     Raises:
         OutputExistsError: `out` exists, or the checkpoint of an unfinished run, and `overwrite` was not given.
@@ -81,7 +94,7 @@ def run_recipe(
     refuse_existing(out, overwrite)
     partial = _partial(out)
     _heed_checkpoint(out, resume, overwrite)
-    model, divided = prepare_run(recipe, load_frame(recipe.frame))
+    model, divided = prepare_run(recipe, load_frame(recipe.frame) if frame is None else frame)
     rehearse(model, recipe, divided)
     if not resume:
         shutil.rmtree(partial, ignore_errors=True)
@@ -94,7 +107,9 @@ def run_recipe(
     if int(os.environ.get("LOCAL_RANK", "0")):  # started to train beside the first process, which writes
         raise SystemExit(0)
     test = _score_or_keep(model, recipe, divided, out)
-    model.fitted_.write(out, model.get_params(), resolved_recipe(recipe, model), test=test or None, overwrite=overwrite)
+    model.fitted_.write(
+        out, recorded_arguments(model), resolved_recipe(recipe, model), test=test or None, overwrite=overwrite
+    )
     shutil.rmtree(partial, ignore_errors=True)
     return Result(model, test, 0 if divided.cutoffs is None else len(divided.cutoffs))
 
@@ -138,22 +153,32 @@ def prepare_run(recipe: Recipe, frame: Frame) -> tuple[Estimator, Divided]:
     Raises:
         RecipeError: two places of the recipe state one argument, or the data do not have the split.
     """
+    published = frame.split if recipe.split.protocol == "published" else None
+    model = unfitted(recipe, recipe.split.val if published is None else published.val)
+    return model, divide(frame, recipe.split, check_h(model.h))
+
+
+def unfitted(recipe: Recipe, val: int | float | None) -> Estimator:
+    """The estimator of a recipe whose split holds back `val` steps (int) or share; None states nothing.
+
+    Raises:
+        RecipeError: two places of the recipe state one argument, or none states h.
+    """
     train = dict(recipe.train)
     if "h" not in recipe.model:
         raise RecipeError("model.h is missing: the number of steps to forecast, as in model: {name: dlinear, h: 24}.")
     twice = sorted((recipe.model.keys() & train.keys()) - {"name"})
     if twice:
         raise RecipeError(f"model.{twice[0]} and train.{twice[0]} say the same thing twice: keep one of them.")
-    published = frame.split if recipe.split.protocol == "published" else None
-    val = recipe.split.val if published is None else published.val
     if val is not None:
         if "val_size" in train or "val_size" in recipe.model:
             raise RecipeError(
                 "train.val_size and split say the same thing twice: keep split.val, or the published split."
             )
         train["val_size"] = val
-    model = from_recipe({"model": recipe.model, "train": train})
-    return model, divide(frame, recipe.split, check_h(model.h))
+    return from_recipe(
+        {"model": recipe.model, "encoder": recipe.encoder, "context": recipe.context, "train": train}
+    )
 
 
 def rehearse(model: Estimator, recipe: Recipe, divided: Divided) -> None:
@@ -199,8 +224,9 @@ def score_test(model: Estimator, recipe: Recipe, divided: Divided) -> list[dict[
 def _scores(forecasts: pl.DataFrame, model: Estimator, recipe: Recipe, divided: Divided) -> pl.DataFrame:
     part = recipe.evaluate
     train = training_rows(divided.fitted, model)
+    metrics = with_exponents(part.metrics, divided.frame)
     return evaluate(
-        forecasts, part.metrics, by=(), scale=part.scale, train=train, season=divided.frame.season, pool=part.pool
+        forecasts, metrics, by=(), scale=part.scale, train=train, season=divided.frame.season, pool=part.pool
     )
 
 

@@ -12,6 +12,7 @@ from tsforge.local import LOCAL
 from tsforge.models import MODELS
 from tsforge.training.arguments import TRAINING
 
+WHOLE = ("encoder", "context")  # parts that may be a name alone
 EXPONENT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$")
 
 
@@ -69,9 +70,32 @@ def overridden(given: Mapping[str, Any], pair: str) -> dict[str, Any]:
         RecipeError: the override cannot be read, or its bare key may mean either part.
     """
     path, value = read_override(pair)
-    if len(path) == 1:
-        path = [_part_of(path[0], given.get("model")), *path]
+    return replaced(given, whole_path(path, given.get("model"), "--set "), value)
+
+
+def whole_path(path: list[str], model: Any, where: str) -> list[str]:
+    """The path of a key, with its part where it is bare: `model`, or `train` for a training argument.
+
+    Args:
+        path: Steps of the key.
+        model: The `model` part that the key goes with.
+        where: Begins the message.
+
+    Raises:
+        RecipeError: a bare key may mean either part.
+    """
+    return path if len(path) > 1 or path[0] in WHOLE else [_part_of(path[0], model, where), *path]
+
+
+def replaced(given: Mapping[str, Any], path: list[str], value: Any) -> dict[str, Any]:
+    """The recipe with another value at a path; what was given is left as it was.
+
+    Raises:
+        RecipeError: the key is of one encoder, and there are several.
+    """
     changed = place = dict(given)
+    if len(path) > 1 and path[0] in WHOLE:
+        place[path[0]] = _arguments_of(place.get(path[0]), ".".join(path))
     for step in path[:-1]:
         inner = place.get(step)
         place[step] = dict(inner) if isinstance(inner, Mapping) else {}
@@ -80,12 +104,22 @@ def overridden(given: Mapping[str, Any], pair: str) -> dict[str, Any]:
     return changed
 
 
-def _part_of(name: str, model: Any) -> str:
+def _arguments_of(part: Any, key: str) -> Any:
+    """An encoder that is a name alone, as one with arguments."""
+    if isinstance(part, list):
+        raise RecipeError(f"{key}: there is a list of {len(part)} encoders. State the whole list in the recipe.")
+    return {"name": part} if isinstance(part, str) else part
+
+
+def _part_of(name: str, model: Any, where: str) -> str:
     if name not in TRAINING:
         return "model"
     stated = model if isinstance(model, Mapping) else {}
-    if name in stated or name in _own_arguments(stated.get("name")):
-        raise RecipeError(f"--set {name}: this may mean model.{name} or train.{name}; write the one you mean.")
+    own = name in stated or name in _own_arguments(stated.get("name"))
+    if own and stated.get("name") in LOCAL:  # which is not trained by steps: `seed` can be its own alone
+        return "model"
+    if own:
+        raise RecipeError(f"{where}{name}: this may mean model.{name} or train.{name}; write the one you mean.")
     return "train"
 
 

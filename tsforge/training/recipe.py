@@ -71,57 +71,100 @@ class EvaluatePart(Part):
     """How the test part is scored.
 
     Args:
-        metrics: Names of metrics.
+        metrics: Names of metrics, or with arguments `{name: dtw, band: 5}`.
         scale: "train" standardises by the training rows, as published tables do.
         level: Percents of the intervals to score.
         pool: Averages rows instead of series.
     """
 
-    metrics: list[str] = ["mse", "mae"]
+    metrics: list[str | dict[str, Any]] = ["mse", "mae"]
     scale: Literal["train"] | None = None
     level: list[float] = []
     pool: bool = False
 
 
 class Recipe(Part):
-    """One whole run.
+    """One whole run; or, with a grid, what the runs of a study share.
 
     Args:
+        grid: Blocks of dotted keys with their values, whose products are the runs of a study.
         frame: `name` of a dataset with its arguments, or `path` of a file; and roles.
         split: What trains and what tests.
         model: `name` and hyper-parameters, `h` and `input_size` among them.
+        encoder: What takes the place of the model's embedding: a name, or `name` and its arguments.
+        context: What tells the model of its window or series: one encoder or a list.
         train: Training arguments.
         evaluate: How the test part is scored.
     """
 
+    grid: list[dict[str, Any]] = []
     frame: dict[str, Any] = {}
     split: SplitPart = SplitPart()
     model: dict[str, Any]
+    encoder: str | dict[str, Any] | None = None
+    context: str | dict[str, Any] | list[str | dict[str, Any]] | None = None
     train: dict[str, Any] = {}
     evaluate: EvaluatePart = EvaluatePart()
 
+    @field_validator("grid", mode="before")
+    @classmethod
+    def _grid_has_blocks(cls, value: Any) -> Any:
+        blocks = value if isinstance(value, list) else [value]
+        if not blocks or not all(isinstance(block, Mapping) and block for block in blocks):
+            raise ValueError("wanted a block of keys or a list of them, as in grid: {model.h: [24, 48]}")
+        for key, values in (pair for block in blocks for pair in block.items()):
+            if not isinstance(key, str) or not all(key.split(".")):
+                raise ValueError(f"{key!r} is no key; wanted one such as model.name")
+            if values == []:
+                raise ValueError(f"{key} has no value")
+        return blocks
+
     @field_validator("model")
     @classmethod
-    def _model_has_a_name(cls, value: dict[str, Any]) -> dict[str, Any]:
-        if not isinstance(value.get("name"), str):
+    def _model_has_a_name(cls, value: dict[str, Any], info: Any) -> dict[str, Any]:
+        if info.data.get("grid") == [] and not isinstance(value.get("name"), str):
             raise ValueError("needs a name, as in model: {name: timesnet, h: 96}")
         return value
 
     def plain(self) -> dict[str, Any]:
-        """The recipe as JSON values."""
-        return self.model_dump(mode="json")
+        """The recipe as JSON values; of a run, so without a grid."""
+        plain = self.model_dump(mode="json", exclude={"grid"})
+        return {key: part for key, part in plain.items() if part is not None}
 
 
 def read_recipe(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Recipe:
-    """A recipe from a YAML file or from plain values, with `key=value` overrides.
+    """The recipe of one run from a YAML file or from plain values, with `key=value` overrides.
+
+    Raises:
+        RecipeError: an unknown key (the nearest is named), a value of the wrong kind, or a grid.
+        DataNotFoundError: there is no such file.
+    """
+    given = read_given(source)
+    for override in overrides:
+        given = overridden(given, override)
+    recipe = check_recipe(given, source)
+    if recipe.grid:
+        name = source if isinstance(source, str | Path) else "RECIPE"
+        raise RecipeError(f"{name}: a grid makes a study of several runs: start it with `tsforge study {name}`.")
+    return recipe
+
+
+def read_given(source: str | Path | Mapping[str, Any]) -> dict[str, Any]:
+    """The plain values of a recipe, not checked.
+
+    Raises:
+        RecipeError: the file is no YAML of keys.
+        DataNotFoundError: there is no such file.
+    """
+    return _load_yaml(Path(source)) if isinstance(source, str | Path) else dict(source)
+
+
+def check_recipe(given: Mapping[str, Any], source: Any = None) -> Recipe:
+    """The recipe that plain values are; messages begin with `source` where it names a file.
 
     Raises:
         RecipeError: an unknown key (the nearest is named), or a value of the wrong kind.
-        DataNotFoundError: there is no such file.
     """
-    given = _load_yaml(Path(source)) if isinstance(source, str | Path) else dict(source)
-    for override in overrides:
-        given = overridden(given, override)
     try:
         return Recipe.model_validate(given)
     except ValidationError as error:
