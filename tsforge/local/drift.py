@@ -7,7 +7,7 @@ Equation  f_{T+k} = y_b + (T + k - b) (y_b - y_a) / (b - a), y_b where a = b;
 
 import numpy as np
 
-from tsforge.local.base import LocalModel, last_observed
+from tsforge.local.base import NONE, NOTHING, Covariates, LocalModel, State, last_observed
 
 WHOLE_PAST = 10**9  # more steps than a series has
 
@@ -23,7 +23,9 @@ class Drift(LocalModel):
         """The whole past: its first step counts."""
         return WHOLE_PAST
 
-    def forecast(self, values: np.ndarray, cutoffs: np.ndarray) -> np.ndarray:
+    def forecast(
+        self, values: np.ndarray, cutoffs: np.ndarray, state: State = NOTHING, covariates: Covariates = NONE,
+    ) -> np.ndarray:
         """[window, h, channel]."""
         steps = np.where(np.isnan(values), np.nan, np.arange(len(values))[:, None])
         a = (~np.isnan(values)).argmax(axis=0)[None]  # [1, channel]

@@ -6,7 +6,7 @@ Equation  f_{T+k} = mean of y_t over the observed steps t up to the cutoff T.
 
 import numpy as np
 
-from tsforge.local.base import LocalModel
+from tsforge.local.base import NONE, NOTHING, Covariates, LocalModel, State
 
 WHOLE_PAST = 10**9  # more steps than a series has
 
@@ -22,7 +22,9 @@ class Mean(LocalModel):
         """The whole past."""
         return WHOLE_PAST
 
-    def forecast(self, values: np.ndarray, cutoffs: np.ndarray) -> np.ndarray:
+    def forecast(
+        self, values: np.ndarray, cutoffs: np.ndarray, state: State = NOTHING, covariates: Covariates = NONE,
+    ) -> np.ndarray:
         """[window, h, channel]."""
         observed = ~np.isnan(values)
         first = np.take_along_axis(values, observed.argmax(axis=0)[None], axis=0)  # [1, channel]

@@ -6,7 +6,7 @@ Equation  f_{T+k} = y_T, with T the last observed step up to the cutoff.
 
 import numpy as np
 
-from tsforge.local.base import LocalModel, last_observed
+from tsforge.local.base import NONE, NOTHING, Covariates, LocalModel, State, last_observed
 
 
 class Naive(LocalModel):
@@ -15,6 +15,8 @@ class Naive(LocalModel):
     def __init__(self, h: int) -> None:
         super().__init__(h)
 
-    def forecast(self, values: np.ndarray, cutoffs: np.ndarray) -> np.ndarray:
+    def forecast(
+        self, values: np.ndarray, cutoffs: np.ndarray, state: State = NOTHING, covariates: Covariates = NONE,
+    ) -> np.ndarray:
         """[window, h, channel]."""
         return np.repeat(last_observed(values)[cutoffs][:, None, :], self.h, axis=1)

@@ -7,7 +7,7 @@ Equation  f_{T+k} = y_{T+k-m j}, m the season, j the smallest number of seasons 
 
 import numpy as np
 
-from tsforge.local.base import LocalModel, last_observed
+from tsforge.local.base import NONE, NOTHING, Covariates, LocalModel, State, last_observed
 
 
 class SeasonalNaive(LocalModel):
@@ -26,7 +26,9 @@ class SeasonalNaive(LocalModel):
         """One season."""
         return self.season
 
-    def forecast(self, values: np.ndarray, cutoffs: np.ndarray) -> np.ndarray:
+    def forecast(
+        self, values: np.ndarray, cutoffs: np.ndarray, state: State = NOTHING, covariates: Covariates = NONE,
+    ) -> np.ndarray:
         """[window, h, channel]."""
         m = self.season
         padded = np.concatenate([np.full((-len(values) % m, values.shape[1]), np.nan), values])
