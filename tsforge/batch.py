@@ -24,6 +24,7 @@ class Batch:
         future_covariates: Known ahead: over look-back and horizon.
         static_numeric: Numbers of the series, standardised over the series of the training part.
         static_categorical: Codes of the series; 0 is a value unseen in training.
+        static_ids: Stable hashes of the series' name and of its categories, for those networks that read ids.
         gaps: Grid units since the row before; only for irregular frames.
         times: Grid units since the cutoff, so 0 at the last row of the look-back; only for irregular frames.
         channel_static: Static features of the channels, where channels are series.
@@ -38,6 +39,7 @@ class Batch:
     future_covariates: Float[Tensor, "batch window f"] | None = None
     static_numeric: Float[Tensor, "batch s"] | None = None
     static_categorical: Int[Tensor, "batch k"] | None = None
+    static_ids: Int[Tensor, "batch i"] | None = None
     gaps: Float[Tensor, "batch lookback"] | None = None
     times: Float[Tensor, "batch lookback"] | None = None
     channel_static: Float[Tensor, "channel c"] | None = None

@@ -40,10 +40,13 @@ class Catalog(Mapping[str, type]):
         package: The package that the rows lie in.
         rows: Names and rows.
         group: The group of entry points by which installed packages add rows; a name of the table wins over theirs.
+        by_family: The rows lie in folders named after their families.
     """
 
-    def __init__(self, kind: str, package: str, rows: Mapping[str, Row], group: str | None = None) -> None:
-        self.kind, self.package, self.table, self.group = kind, package, dict(rows), group
+    def __init__(
+        self, kind: str, package: str, rows: Mapping[str, Row], group: str | None = None, *, by_family: bool = False
+    ) -> None:
+        self.kind, self.package, self.table, self.group, self.by_family = kind, package, dict(rows), group, by_family
 
     @cached_property
     def installed(self) -> dict[str, EntryPoint]:
@@ -60,7 +63,7 @@ class Catalog(Mapping[str, type]):
         """
         row = self.row(name)
         if name in self.table:
-            return getattr(import_module(f"{self.package}.{row.file or name}"), row.class_name)
+            return getattr(import_module(self.module_of(name)), row.class_name)
         try:
             return self.installed[name].load()
         except (ImportError, AttributeError) as error:
@@ -92,6 +95,16 @@ class Catalog(Mapping[str, type]):
             return Row("installed", point.attr, package, f"added by the package {package}")
         hint = suggest(name, self) or f" There are: {', '.join(self)}."
         raise UnknownNameError(f"There is no {self.kind} named {name!r}.{hint}")
+
+    def module_of(self, name: str) -> str:
+        """The module that holds the class of a row of the table."""
+        row = self.table[name]
+        folder = f"{self.package}.{row.family}" if self.by_family else self.package
+        return f"{folder}.{row.file or name}"
+
+    def family(self, family: str) -> list[str]:
+        """The names in the table that are of this family."""
+        return [name for name, row in self.table.items() if row.family == family]
 
     def key_of(self, class_name: str) -> str | None:
         """The key of the row whose class is called `class_name`."""

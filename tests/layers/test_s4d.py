@@ -206,6 +206,25 @@ def test_steps_start_between_their_bounds_evenly_in_the_logarithm():
     assert_close(log_dt.std().item(), 2 / 12**0.5, rtol=0.05, atol=0)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("rate", [1.0, 2.0])
+@pytest.mark.parametrize("discretisation", DISCRETISATIONS)
+def test_a_bounded_memory_lets_every_response_fade_and_the_recurrence_as_well(discretisation, rate):
+    for log_dt in (-9.0, -3.0, 1.0):  # the slowest modes remember hundreds of thousands of steps by themselves
+        free, bounded = (system(discretisation=discretisation, memory=memory) for memory in (None, 12))
+        free.log_dt.fill_(log_dt)
+        bounded.load_state_dict(free.state_dict())
+        fading = torch.exp(-3 * rate / 12 * torch.arange(40, dtype=torch.float64))[:, None]
+        response = kernel(bounded, 40, rate)
+        assert_close(response, kernel(free, 40, rate) * fading, rtol=1e-6, atol=1e-9)
+        u = series(40)
+        assert (bounded(u, rate=rate) - stepped(bounded, u, rate=rate)[0]).abs().max() < 1e-10
+        left = bounded.advance(torch.zeros(1, 12, 3, dtype=u.dtype), torch.ones(1, 3, 8, dtype=torch.complex128))
+        assert left.abs().max() <= 0.05
+    free.log_dt.fill_(-9.0)  # the control
+    assert free.advance(0 * u[:1, :12], torch.ones(1, 3, 8, dtype=torch.complex128)).abs().min() > 0.99
+
+
 def test_the_slow_parameters_are_eigenvalues_steps_and_inputs():
     layer = S4DLayer(3, 8)
     slow = {id(p) for p in slow_parameters(layer.modules())}
@@ -217,6 +236,7 @@ def test_the_slow_parameters_are_eigenvalues_steps_and_inputs():
     ({"d_state": 7}, "d_state=7 .* even"), ({"d_state": 0}, "d_state=0"), ({"d_model": 0}, "d_model=0"),
     ({"init": "hippo"}, "init='hippo' .* 'legs'"), ({"discretisation": "euler"}, "discretisation='euler' .* 'zoh'"),
     ({"dt_min": 0.2}, "dt_min=0.2 and dt_max=0.1"), ({"dt_min": 0.0}, "dt_min=0.0"),
+    ({"memory": 0}, "memory=0"),
 ])
 def test_what_cannot_work_is_refused_with_what_to_give(arguments, said):
     with pytest.raises(ArgumentError, match=said):

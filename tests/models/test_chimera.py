@@ -1,9 +1,9 @@
 import pytest
 import torch
+from batches import batch_of
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from tsforge.batch import Batch
 from tsforge.errors import ArgumentError
 from tsforge.kernels import linear_scan, scan_2d, scan_2d_coefficients, selective_scan
 from tsforge.layers.chimera import ChimeraBlock, GridSSM, SelectiveGrid
@@ -16,11 +16,6 @@ VARIANTS = [
     {"selective": False}, {"coupling": "exp", "transition": "scalar", "selective": False},
     {"coupling": "none", "transition": "scalar"},
 ]
-
-
-@pytest.fixture(autouse=True)
-def _seed():
-    torch.manual_seed(0)
 
 
 def ruled(module, dtype=torch.float64):
@@ -42,11 +37,6 @@ def grid(d=3, n=2, **arguments):
 
 def cells(batch=2, variates=4, time=5, d=3):
     return torch.randn(batch, variates, time, d, dtype=torch.float64)
-
-
-def batch_of(past):
-    mask = torch.ones_like(past, dtype=torch.bool)
-    return Batch(past=past, past_mask=mask, series=torch.zeros(len(past), dtype=torch.long))
 
 
 def waves(batch=2, dtype=torch.float64):

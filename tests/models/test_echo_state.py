@@ -2,23 +2,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from batches import batch_of
 from torch.testing import assert_close
 
-from tsforge.batch import Batch
 from tsforge.errors import ArgumentError
 from tsforge.models.echo_state import EchoState, draw_reservoir
 
 SIZES = {"h": 3, "input_size": 7, "in_channels": 2, "reservoir_size": 12, "density": 0.3}
-
-
-@pytest.fixture(autouse=True)
-def _seed():
-    torch.manual_seed(0)
-
-
-def batch_of(past, **more):
-    mask = torch.ones_like(past, dtype=torch.bool)
-    return Batch(past=past, past_mask=mask, series=torch.zeros(len(past), dtype=torch.long), **more)
 
 
 def network(**arguments):

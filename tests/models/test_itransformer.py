@@ -2,28 +2,15 @@ from dataclasses import replace
 
 import pytest
 import torch
+from batches import random_batch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from tsforge.batch import Batch
 from tsforge.errors import ArgumentError
 from tsforge.models.itransformer import iTransformer
 
 SIZES = {"h": 4, "input_size": 8, "in_channels": 3, "d_model": 6, "n_heads": 2, "n_layers": 2, "d_ff": 5}
 COVARIATES = {"past_covariates": 2, "future_covariates": 5}
-
-
-@pytest.fixture(autouse=True)
-def _seed():
-    torch.manual_seed(0)
-
-
-def batch_of(windows=3, channels=3, **sizes):
-    past = torch.randn(windows, 8, channels, dtype=torch.float64) * 3 + 5
-    more = {name: torch.randn(windows, 8 if name == "past_covariates" else 12, width, dtype=torch.float64)
-            for name, width in sizes.items()}
-    mask = torch.ones_like(past, dtype=torch.bool)
-    return Batch(past=past, past_mask=mask, series=torch.zeros(windows, dtype=torch.long), **more)
 
 
 def network(**arguments):
@@ -58,13 +45,13 @@ def transcription(model, batch):
 @pytest.mark.parametrize("sizes", [{}, COVARIATES, {"past_covariates": 2}, {"future_covariates": 5}], ids=str)
 @pytest.mark.parametrize("more", [{}, {"outputs": 3}, {"instance_norm": False}], ids=str)
 def test_it_equals_its_equations(sizes, more):
-    model, batch = network(**sizes, **more), batch_of(**sizes)
+    model, batch = network(**sizes, **more), random_batch(**sizes)
     assert_close(model(batch), transcription(model, batch), rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("part", ["embedding", "known", "head"])
 def test_the_equations_see_one_changed_weight(part):
-    model, batch = network(**COVARIATES), batch_of(**COVARIATES)
+    model, batch = network(**COVARIATES), random_batch(**COVARIATES)
     expected = transcription(model, batch)
     with torch.no_grad():
         getattr(model, part).weight[0, 1] += 1e-3
@@ -81,7 +68,7 @@ def test_it_has_the_parameters_it_says(future):
 
 
 def test_channels_can_be_reordered_and_each_reads_the_others():
-    model, batch, order = network(), batch_of(), torch.tensor([2, 0, 1])
+    model, batch, order = network(), random_batch(), torch.tensor([2, 0, 1])
     assert_close(model(replace(batch, past=batch.past[:, :, order])), model(batch)[:, :, order])
     changed = batch.past.clone()
     changed[:, :4, 2] += 1
@@ -93,7 +80,7 @@ def test_channels_can_be_reordered_and_each_reads_the_others():
 
 
 def test_what_is_known_of_the_horizon_is_read():
-    model, batch = network(**COVARIATES), batch_of(**COVARIATES)
+    model, batch = network(**COVARIATES), random_batch(**COVARIATES)
     assert batch.future_covariates is not None
     later = batch.future_covariates.clone()
     later[:, 8:] += 1
@@ -101,13 +88,14 @@ def test_what_is_known_of_the_horizon_is_read():
 
 
 def test_batch_mates_change_nothing():
-    model, batch = network(**COVARIATES), batch_of(**COVARIATES)
+    model, batch = network(**COVARIATES), random_batch(**COVARIATES)
     alone = replace(batch, **{name: part[:1] for name, part in vars(batch).items() if part is not None})
     assert_close(model(alone), model(batch)[:1])
 
 
 def test_the_forecast_follows_the_scale_and_shift_of_each_channel_if_windows_are_normalised():
-    batch, scale, shift = batch_of(), torch.tensor([0.5, 2.0, 7.0]).double(), torch.tensor([-80.0, 3.0, 400.0]).double()
+    batch = random_batch()
+    scale, shift = torch.tensor([0.5, 2.0, 7.0]).double(), torch.tensor([-80.0, 3.0, 400.0]).double()
     moved = replace(batch, past=batch.past * scale + shift)
     for instance_norm in (True, False):
         model = network(instance_norm=instance_norm)
@@ -116,7 +104,7 @@ def test_the_forecast_follows_the_scale_and_shift_of_each_channel_if_windows_are
 
 
 def test_statistics_of_a_window_with_gaps_come_from_its_observed_steps():
-    model, batch = network(), batch_of()
+    model, batch = network(), random_batch()
     batch.past_mask[:, :3] = False
     other = batch.past.clone()
     other[:, :3] = 77.0
@@ -126,7 +114,7 @@ def test_statistics_of_a_window_with_gaps_come_from_its_observed_steps():
 
 
 def test_dropout_acts_in_training_only():
-    model, batch = network(dropout=0.5), batch_of()
+    model, batch = network(dropout=0.5), random_batch()
     assert_close(model(batch), transcription(model, batch))
     assert (model.train()(batch) - transcription(model, batch)).abs().max() > 1e-3
 

@@ -1,19 +1,14 @@
 import pytest
 import torch
+from batches import batch_of
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from tsforge.batch import Batch
 from tsforge.errors import ArgumentError
 from tsforge.models.lightnet import LightNet
 
 SIZES = {"h": 4, "input_size": 10, "in_channels": 3, "patch_len": 4, "d_model": 7, "n_heads": 2, "d_ff": 5}
 PATCHES, CHANNELS, WIDTH, HEAD = 3, 3, 7, 3
-
-
-@pytest.fixture(autouse=True)
-def _seed():
-    torch.manual_seed(0)
 
 
 def network(dtype=torch.float64, **arguments):
@@ -24,11 +19,6 @@ def network(dtype=torch.float64, **arguments):
             angle = torch.arange(weight.numel(), dtype=torch.float64) * 12.9898 + rank * 78.233
             weight.copy_(2 * (angle.sin() * 43758.5453 % 1 - 0.5).view_as(weight))
     return model.eval()
-
-
-def batch_of(past, mask=None, **more):
-    mask = torch.ones_like(past, dtype=torch.bool) if mask is None else mask
-    return Batch(past=past, past_mask=mask, series=torch.zeros(len(past), dtype=torch.long), **more)
 
 
 def waves(batch=2, dtype=torch.float64):

@@ -1,22 +1,12 @@
 import pytest
 import torch
+from batches import batch_of
 from torch.testing import assert_close
 
-from tsforge.batch import Batch
 from tsforge.errors import ArgumentError
 from tsforge.models.lstm import LSTM
 
 SIZES = {"h": 3, "input_size": 6, "in_channels": 2, "d_model": 5}
-
-
-@pytest.fixture(autouse=True)
-def _seed():
-    torch.manual_seed(0)
-
-
-def batch_of(past, **more):
-    mask = torch.ones_like(past, dtype=torch.bool)
-    return Batch(past=past, past_mask=mask, series=torch.zeros(len(past), dtype=torch.long), **more)
 
 
 def network(**arguments):

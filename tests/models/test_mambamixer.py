@@ -4,10 +4,10 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from batches import batch_of, random_batch
 from torch.testing import assert_close
 
 import tsforge
-from tsforge.batch import Batch
 from tsforge.errors import ArgumentError
 from tsforge.models.mambamixer import JointNorm, MambaMixer
 
@@ -17,24 +17,8 @@ STATIC = {"static_numeric": 2, "static_cardinalities": (3, 4)}
 COVARIATES = {"past_covariates": 1, "future_covariates": 2}
 
 
-@pytest.fixture(autouse=True)
-def _seed():
-    torch.manual_seed(0)
-
-
-def batch_of(windows=2, channels=3, lookback=10, dtype=torch.float64, **sizes):
-    more, window = {}, {"past_covariates": lookback, "future_covariates": lookback + 3}
-    for name, length in window.items():
-        if name in sizes:
-            more[name] = torch.randn(windows, length, sizes[name], dtype=dtype)
-    if "static_numeric" in sizes:
-        more["static_numeric"] = torch.randn(windows, sizes["static_numeric"], dtype=dtype)
-    if "static_cardinalities" in sizes:
-        codes = [torch.arange(windows) % (n - 1) + 1 for n in sizes["static_cardinalities"]]
-        more["static_categorical"] = torch.stack(codes, 1)
-    past = 5 + 2 * torch.randn(windows, lookback, channels, dtype=dtype)
-    mask, series = torch.ones_like(past, dtype=torch.bool), torch.zeros(windows, dtype=torch.long)
-    return Batch(past=past, past_mask=mask, series=series, **more)
+def windows(count=2, lookback=10, **sizes):
+    return random_batch(count, 3, lookback, 3, **sizes)
 
 
 def network(**arguments):
@@ -113,7 +97,7 @@ def transcription(model, batch):
     {"outputs": 2}, {"averaging": "softmax"}, {"channel_mixing": "flat"}, {"n_layers": 3}, {"instance_norm": False},
 ], ids=str)
 def test_it_equals_its_equations(sizes, more):
-    model, batch = network(**sizes, **more), batch_of(**sizes)
+    model, batch = network(**sizes, **more), windows(**sizes)
     assert_close(model(batch), transcription(model, batch), rtol=1e-10, atol=1e-10)
 
 
@@ -126,7 +110,7 @@ NAMES = [
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_equations_see_one_changed_weight(name):
-    model, batch = network(**COVARIATES, **STATIC), batch_of(**COVARIATES, **STATIC)
+    model, batch = network(**COVARIATES, **STATIC), windows(**COVARIATES, **STATIC)
     expected = transcription(model, batch)
     with torch.no_grad():
         weight = model.get_parameter(name)
@@ -136,7 +120,7 @@ def test_the_equations_see_one_changed_weight(name):
 
 @pytest.mark.parametrize(("length", "patches"), [(2, 2), (4, 2), (6, 2), (7, 3), (10, 4)])
 def test_any_look_back_is_cut_into_patches(length, patches):
-    model, batch = network(input_size=length), batch_of(lookback=length)
+    model, batch = network(input_size=length), windows(lookback=length)
     assert model.head.in_features == patches * 4
     assert_close(model(batch), transcription(model, batch), rtol=1e-10, atol=1e-10)
 
@@ -165,7 +149,7 @@ def test_every_weight_of_the_averages_is_there_and_learns(n_layers, count, avera
     model = MambaMixer(**SIZES, n_layers=n_layers, averaging=averaging).double()
     weights = [*model.blocks.token_weights, *model.blocks.channel_weights]
     assert sum(weight.numel() for weight in weights) == count
-    torch.randn(3, dtype=torch.float64).dot(model(batch_of())[0, 0, :, 0]).backward()
+    torch.randn(3, dtype=torch.float64).dot(model(windows())[0, 0, :, 0]).backward()
     for rank, weight in enumerate(weights):
         assert weight.grad is not None
         assert weight.grad.isfinite().all()
@@ -222,16 +206,16 @@ def test_the_norm_has_one_mean_and_variance_for_all_variates_of_a_window():
 
 
 def test_covariates_lengthen_the_window_to_three_look_backs():
-    model, batch = network(**COVARIATES, **STATIC), batch_of(**COVARIATES, **STATIC)
+    model, batch = network(**COVARIATES, **STATIC), windows(**COVARIATES, **STATIC)
     x = torch.randn(2, 10, 3, dtype=torch.float64)
     long = model.with_covariates(x, batch)
     assert long.shape == (2, 3, 30)
     assert long[:, :, :10].equal(x.mT)
-    assert network().with_covariates(x, batch_of()).equal(x.mT)
+    assert network().with_covariates(x, windows()).equal(x.mT)
 
 
 def test_covariates_that_are_zero_with_zero_bias_pad_the_window_with_zeros():
-    model, batch = network(**COVARIATES, **STATIC), batch_of(**COVARIATES, **STATIC)
+    model, batch = network(**COVARIATES, **STATIC), windows(**COVARIATES, **STATIC)
     empty = replace(batch, **{
         name: torch.zeros_like(getattr(batch, name))  # for a category the code of what was not seen in training
         for name in ("past_covariates", "future_covariates", "static_numeric", "static_categorical")
@@ -249,7 +233,7 @@ def test_covariates_that_are_zero_with_zero_bias_pad_the_window_with_zeros():
 
 @pytest.mark.parametrize("role", ["past_covariates", "future_covariates", "static_numeric", "static_categorical"])
 def test_what_a_covariate_says_changes_the_forecast_after_a_step_of_training(role):
-    model, batch = MambaMixer(**SIZES, **COVARIATES, **STATIC).double(), batch_of(**COVARIATES, **STATIC)
+    model, batch = MambaMixer(**SIZES, **COVARIATES, **STATIC).double(), windows(**COVARIATES, **STATIC)
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
     model(batch).square().mean().backward()
     optimiser.step()
@@ -266,7 +250,7 @@ def test_what_a_covariate_says_changes_the_forecast_after_a_step_of_training(rol
 
 
 def test_the_forecast_follows_the_scale_and_shift_of_each_channel_if_windows_are_normalised():
-    batch, scale, shift = batch_of(), torch.tensor([0.5, 2.0, 7.0]).double(), torch.tensor([-80.0, 3.0, 400.0]).double()
+    batch, scale, shift = windows(), torch.tensor([0.5, 2.0, 7.0]).double(), torch.tensor([-80.0, 3.0, 400.0]).double()
     moved = replace(batch, past=batch.past * scale + shift)
     for instance_norm in (True, False):
         model = network(instance_norm=instance_norm)
@@ -275,7 +259,7 @@ def test_the_forecast_follows_the_scale_and_shift_of_each_channel_if_windows_are
 
 
 def test_each_channel_reads_the_others_in_either_direction():
-    model, batch = network(), batch_of()
+    model, batch = network(), windows()
     for channel in range(3):
         changed = batch.past.clone()
         changed[:, :4, channel] += torch.arange(4)
@@ -284,13 +268,13 @@ def test_each_channel_reads_the_others_in_either_direction():
 
 
 def test_batch_mates_change_nothing():
-    model, batch = network(**COVARIATES, **STATIC), batch_of(4, **COVARIATES, **STATIC)
+    model, batch = network(**COVARIATES, **STATIC), windows(4, **COVARIATES, **STATIC)
     alone = replace(batch, **{name: part[:1] for name, part in vars(batch).items() if part is not None})
     assert_close(model(alone), model(batch)[:1], rtol=1e-12, atol=1e-12)
 
 
 def test_statistics_of_a_window_with_gaps_come_from_its_observed_steps():
-    model, batch = network(), batch_of()
+    model, batch = network(), windows()
     batch.past_mask[:, :3] = False
     other = batch.past.clone()
     other[:, :3] = 77.0
@@ -300,7 +284,7 @@ def test_statistics_of_a_window_with_gaps_come_from_its_observed_steps():
 
 
 def test_dropout_acts_in_training_only():
-    model, batch = network(dropout=0.5), batch_of()
+    model, batch = network(dropout=0.5), windows()
     assert_close(model(batch), transcription(model, batch))
     assert (model.train()(batch) - transcription(model, batch)).abs().max() > 1e-3
 
@@ -321,7 +305,7 @@ def test_it_learns_eight_windows_of_etth1_by_heart(shared_data):
     values = torch.tensor((values - values.mean(0)) / values.std(0), dtype=torch.float32)
     windows = torch.stack([values[start : start + 608] for start in range(0, 4000, 500)])
     past, future = windows[:, :512], windows[:, 512:]
-    batch = Batch(past=past, past_mask=torch.ones_like(past, dtype=torch.bool), series=torch.zeros(8, dtype=torch.long))
+    batch = batch_of(past)
     model = MambaMixer(96, 512, 7, dropout=0.0)
     optimiser, errors = torch.optim.Adam(model.parameters(), lr=3e-3), []
     while len(errors) < 500 and (not errors or errors[-1] >= 0.05):

@@ -2,27 +2,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+from batches import random_batch
 from torch.testing import assert_close
 
-from tsforge.batch import Batch
 from tsforge.errors import ArgumentError
 from tsforge.models.mlp import MLP
 
 SIZES = {"h": 4, "input_size": 8, "in_channels": 3, "d_model": 6}
 COVARIATES = {"past_covariates": 2, "future_covariates": 5}
-
-
-@pytest.fixture(autouse=True)
-def _seed():
-    torch.manual_seed(0)
-
-
-def batch_of(windows=3, channels=3, **sizes):
-    past = torch.randn(windows, 8, channels, dtype=torch.float64) * 3 + 5
-    more = {name: torch.randn(windows, 8 if name == "past_covariates" else 12, width, dtype=torch.float64)
-            for name, width in sizes.items()}
-    mask = torch.ones_like(past, dtype=torch.bool)
-    return Batch(past=past, past_mask=mask, series=torch.zeros(windows, dtype=torch.long), **more)
 
 
 def network(**arguments):
@@ -58,12 +45,12 @@ def transcription(model, batch):
 @pytest.mark.parametrize("sizes", [{}, COVARIATES, {"past_covariates": 2}], ids=str)
 @pytest.mark.parametrize("more", [{}, {"n_layers": 1, "outputs": 2}, {"instance_norm": False}], ids=str)
 def test_it_equals_its_equations(channels, sizes, more):
-    model, batch = network(channels=channels, **sizes, **more), batch_of(**sizes)
+    model, batch = network(channels=channels, **sizes, **more), random_batch(**sizes)
     assert_close(model(batch), transcription(model, batch), rtol=1e-10, atol=1e-10)
 
 
 def test_the_equations_see_one_changed_weight():
-    model, batch = network(), batch_of()
+    model, batch = network(), random_batch()
     expected = transcription(model, batch)
     with torch.no_grad():
         model.head.weight += 1e-3
@@ -80,7 +67,7 @@ def test_it_has_the_parameters_it_says(channels, c, n_layers):
 
 
 def test_one_channel_changes_the_forecast_of_another_only_where_they_are_mixed():
-    batch = batch_of()
+    batch = random_batch()
     changed = batch.past.clone()
     changed[:, :4, 2] += 1
     for channels in ("independent", "mixed"):
@@ -91,7 +78,7 @@ def test_one_channel_changes_the_forecast_of_another_only_where_they_are_mixed()
 
 
 def test_what_is_known_of_the_horizon_is_read():
-    model, batch = network(**COVARIATES), batch_of(**COVARIATES)
+    model, batch = network(**COVARIATES), random_batch(**COVARIATES)
     assert batch.future_covariates is not None
     later = batch.future_covariates.clone()
     later[:, 8:] += 1
@@ -99,7 +86,8 @@ def test_what_is_known_of_the_horizon_is_read():
 
 
 def test_the_forecast_follows_the_scale_and_shift_of_each_channel_if_windows_are_normalised():
-    batch, scale, shift = batch_of(), torch.tensor([0.5, 2.0, 7.0]).double(), torch.tensor([-80.0, 3.0, 400.0]).double()
+    batch = random_batch()
+    scale, shift = torch.tensor([0.5, 2.0, 7.0]).double(), torch.tensor([-80.0, 3.0, 400.0]).double()
     moved = replace(batch, past=batch.past * scale + shift)
     for instance_norm in (True, False):
         model = network(instance_norm=instance_norm)
@@ -108,7 +96,7 @@ def test_the_forecast_follows_the_scale_and_shift_of_each_channel_if_windows_are
 
 
 def test_statistics_of_a_window_with_gaps_come_from_its_observed_steps():
-    model, batch = network(), batch_of()
+    model, batch = network(), random_batch()
     batch.past_mask[:, :3] = False
     other = batch.past.clone()
     other[:, :3] = 77.0
@@ -119,13 +107,13 @@ def test_statistics_of_a_window_with_gaps_come_from_its_observed_steps():
 
 @pytest.mark.parametrize("channels", ["independent", "mixed"])
 def test_batch_mates_change_nothing(channels):
-    model, batch = network(channels=channels, **COVARIATES), batch_of(**COVARIATES)
+    model, batch = network(channels=channels, **COVARIATES), random_batch(**COVARIATES)
     alone = replace(batch, **{name: part[:1] for name, part in vars(batch).items() if part is not None})
     assert_close(model(alone), model(batch)[:1])
 
 
 def test_dropout_acts_in_training_only():
-    model, batch = network(dropout=0.5), batch_of()
+    model, batch = network(dropout=0.5), random_batch()
     assert_close(model(batch), transcription(model, batch))
     assert (model.train()(batch) - transcription(model, batch)).abs().max() > 1e-3
 

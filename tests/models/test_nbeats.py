@@ -2,23 +2,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from batches import batch_of
 from torch.testing import assert_close
 
-from tsforge.batch import Batch
 from tsforge.errors import ArgumentError
 from tsforge.models.nbeats import NBEATS
 
 SIZES = {"h": 5, "input_size": 8, "in_channels": 2, "width": 7, "n_layers": 2, "n_blocks": 2}
-
-
-@pytest.fixture(autouse=True)
-def _seed():
-    torch.manual_seed(0)
-
-
-def batch_of(past):
-    mask = torch.ones_like(past, dtype=torch.bool)
-    return Batch(past=past, past_mask=mask, series=torch.zeros(len(past), dtype=torch.long))
 
 
 def network(**arguments):

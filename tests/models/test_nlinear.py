@@ -2,20 +2,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from batches import batch_of
 from torch.testing import assert_close
 
-from tsforge.batch import Batch
 from tsforge.models.nlinear import NLinear
-
-
-@pytest.fixture(autouse=True)
-def _seed():
-    torch.manual_seed(0)
-
-
-def batch_of(past, **more):
-    mask = torch.ones_like(past, dtype=torch.bool)
-    return Batch(past=past, past_mask=mask, series=torch.zeros(len(past), dtype=torch.long), **more)
 
 
 def transcription(model, past):

@@ -2,27 +2,16 @@ from dataclasses import replace
 
 import pytest
 import torch
+from batches import random_batch
 from torch import nn
 from torch.testing import assert_close
 
-from tsforge.batch import Batch
 from tsforge.errors import ArgumentError
 from tsforge.layers.attention import TokenBatchNorm
 from tsforge.models.patchtst import PatchTST
 
 SIZES = {"h": 4, "input_size": 13, "in_channels": 3, "d_model": 6, "n_heads": 2, "n_layers": 2, "d_ff": 5,
          "patch_len": 5, "stride": 3}
-
-
-@pytest.fixture(autouse=True)
-def _seed():
-    torch.manual_seed(0)
-
-
-def batch_of(windows=3, steps=13, channels=3):
-    past = torch.randn(windows, steps, channels, dtype=torch.float64) * 3 + 5
-    mask = torch.ones_like(past, dtype=torch.bool)
-    return Batch(past=past, past_mask=mask, series=torch.zeros(windows, dtype=torch.long))
 
 
 def network(**arguments):
@@ -67,13 +56,13 @@ CASES = [
 
 @pytest.mark.parametrize("arguments", CASES, ids=str)
 def test_it_equals_its_equations(arguments):
-    model, batch = network(**arguments), batch_of()
+    model, batch = network(**arguments), random_batch(lookback=13)
     assert_close(model(batch), transcription(model, batch), rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("part", ["embedding", "head"])
 def test_the_equations_see_one_changed_weight(part):
-    model, batch = network(), batch_of()
+    model, batch = network(), random_batch(lookback=13)
     expected = transcription(model, batch)
     with torch.no_grad():
         getattr(model, part).weight[0, 1] += 1e-3
@@ -84,7 +73,7 @@ def test_the_equations_see_one_changed_weight(part):
 def test_it_has_the_published_number_of_patches(input_size, patches):
     model = PatchTST(96, input_size, 1)
     assert model.position.shape == (patches, 16)
-    batch = batch_of(2, input_size, 1)
+    batch = random_batch(2, 1, input_size)
     assert model.double()(batch).isfinite().all()
 
 
@@ -99,7 +88,7 @@ def test_it_has_the_parameters_it_says(norm):
 
 
 def test_channels_are_forecast_alike_and_each_by_itself():
-    model, batch = network(), batch_of()
+    model, batch = network(), random_batch(lookback=13)
     order = torch.tensor([2, 0, 1])
     assert_close(model(replace(batch, past=batch.past[:, :, order])), model(batch)[:, :, order])
     changed = batch.past.clone()
@@ -109,7 +98,7 @@ def test_channels_are_forecast_alike_and_each_by_itself():
 
 
 def test_the_place_of_a_patch_matters():
-    model, batch = network(stride=5, input_size=15, instance_norm=False), batch_of(steps=15)
+    model, batch = network(stride=5, input_size=15, instance_norm=False), random_batch(lookback=15)
     with torch.no_grad():
         model.head.weight.copy_(model.head.weight[:, :6].repeat(1, 4))  # reads the sum of the tokens
     swapped = torch.cat([batch.past[:, 5:10], batch.past[:, :5], batch.past[:, 10:]], 1)
@@ -121,7 +110,7 @@ def test_the_place_of_a_patch_matters():
 
 @pytest.mark.parametrize("norm", ["batch", "layer"])
 def test_batch_mates_change_no_forecast(norm):
-    model, batch = network(norm=norm, dropout=0.0), batch_of()
+    model, batch = network(norm=norm, dropout=0.0), random_batch(lookback=13)
     alone = replace(batch, **{name: part[:1] for name, part in vars(batch).items() if part is not None})
     assert_close(model(alone), model(batch)[:1])
     model.train()  # control: with batch norm they do in training
@@ -129,7 +118,8 @@ def test_batch_mates_change_no_forecast(norm):
 
 
 def test_the_forecast_follows_the_scale_and_shift_of_each_channel_if_windows_are_normalised():
-    batch, scale, shift = batch_of(), torch.tensor([0.5, 2.0, 7.0]).double(), torch.tensor([-80.0, 3.0, 400.0]).double()
+    batch = random_batch(lookback=13)
+    scale, shift = torch.tensor([0.5, 2.0, 7.0]).double(), torch.tensor([-80.0, 3.0, 400.0]).double()
     moved = replace(batch, past=batch.past * scale + shift)
     for instance_norm in (True, False):
         model = network(instance_norm=instance_norm)
@@ -138,7 +128,7 @@ def test_the_forecast_follows_the_scale_and_shift_of_each_channel_if_windows_are
 
 
 def test_statistics_of_a_window_with_gaps_come_from_its_observed_steps():
-    model, batch = network(), batch_of()
+    model, batch = network(), random_batch(lookback=13)
     batch.past_mask[:, :3] = False
     other = batch.past.clone()
     other[:, :3] = 77.0
@@ -148,7 +138,7 @@ def test_statistics_of_a_window_with_gaps_come_from_its_observed_steps():
 
 
 def test_dropout_acts_in_training_only():
-    model, batch = network(dropout=0.5, norm="layer"), batch_of()
+    model, batch = network(dropout=0.5, norm="layer"), random_batch(lookback=13)
     assert_close(model(batch), transcription(model, batch))
     assert (model.train()(batch) - transcription(model, batch)).abs().max() > 1e-3
 

@@ -1,18 +1,13 @@
 import pytest
 import torch
+from batches import batch_of
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from tsforge.batch import Batch
 from tsforge.errors import ArgumentError
 from tsforge.models.s4d import S4D
 
 SIZES = {"h": 4, "input_size": 10, "in_channels": 3, "d_model": 5, "d_state": 6}
-
-
-@pytest.fixture(autouse=True)
-def _seed():
-    torch.manual_seed(0)
 
 
 def network(dtype=torch.float64, **arguments):
@@ -24,11 +19,6 @@ def network(dtype=torch.float64, **arguments):
             drawn = (angle.sin() * 43758.5453 % 1 - 0.5).view_as(weight)
             weight.copy_(drawn - 2 if name.endswith("log_dt") else 2 * drawn)
     return model.eval()
-
-
-def batch_of(past, **more):
-    mask = torch.ones_like(past, dtype=torch.bool)
-    return Batch(past=past, past_mask=mask, series=torch.zeros(len(past), dtype=torch.long), **more)
 
 
 def waves(batch=2, channels=3, dtype=torch.float64):

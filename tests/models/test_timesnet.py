@@ -2,26 +2,16 @@ from dataclasses import replace
 
 import pytest
 import torch
+from batches import batch_of
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from tsforge.batch import Batch
 from tsforge.errors import ArgumentError
 from tsforge.layers.folding import amplitudes, find_periods, fold, strongest, unfold
 from tsforge.models import timesnet
 from tsforge.models.timesnet import TimesNet
 
 SIZES = {"h": 5, "input_size": 12, "in_channels": 3, "d_model": 6, "d_ff": 4}  # T = 17: no period divides it but itself
-
-
-@pytest.fixture(autouse=True)
-def _seed():
-    torch.manual_seed(0)
-
-
-def batch_of(past, **more):
-    mask = torch.ones_like(past, dtype=torch.bool)
-    return Batch(past=past, past_mask=mask, series=torch.zeros(len(past), dtype=torch.long), **more)
 
 
 def alone(batch, window):

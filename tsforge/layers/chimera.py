@@ -8,6 +8,7 @@ Equation  S(x):  [b1, b2, c1, c2] = W x[v,t],   [D1, D2] = softplus(U x[v,t] + e
                  zoh_input  a2 = 0.99 tanh(r2) |a1|,   a3 = 0.99 tanh(r3) |a4|,   so |a2 a3| < |a1 a4|
                  exp        a2 = -exp(r2),   a3 = -exp(r3),   D1 + 0.8 / min(|a1|, |a2|) for D1, likewise D2
           ssm    P(x) = S(x) + flip(S'(flip x)),   flipped along variates, S' with weights of its own
+                 bounded memory   D1 + 3 / (memory min |a1|) for D1; where "exp", the larger of this and its own
           block  x <- norm(x + W_out ((P_long(x) + P_seasonal(x) + s x) silu(W_gate x)))
 Shapes    x [batch, variate, time, d_model] -> the same;   h1, h2 [batch, variate, d_model, d_state]
 Units     D1 in steps of time, D2 in variates: a state forgets over about 1 / (D |a|) of them
@@ -34,6 +35,7 @@ COUPLINGS = ("zoh_input", "exp", "none")
 TRANSITIONS = ("diagonal", "scalar")
 BOUND = 0.99  # tanh rounds to 1 at large weights, where the coupled states would no longer be bounded
 FLOOR = 0.8  # of step times rate where coupled by "exp"; from ln 2 downwards it explodes
+FORGOTTEN = 3.0  # exp(-3) = 5 % is left of a time state at the end of its memory
 VARIATE_STEPS = (1e-3, 0.1)  # where the steps across variates start
 
 
@@ -63,18 +65,20 @@ class SelectiveGrid(nn.Module):
             of the state of a feature (2-D Mamba-2).
         selective: Steps, b and c depend on the cell; if not, they are the same for all, and S is a 2-D convolution.
         reverse: From the last variate to the first.
+        memory: Steps of time after which at most 5 % of an uncoupled time state is left; None sets no bound.
 
     Raises:
-        ArgumentError: a size is below 1, a word is not known, or not 0 < low <= high for the steps.
+        ArgumentError: a size or `memory` is below 1, a word is not known, or not 0 < low <= high for the steps.
     """
 
     def __init__(
         self, d_model: int, d_state: int, steps: tuple[float, float], *, coupling: str = "zoh_input",
-        transition: str = "diagonal", selective: bool = True, reverse: bool = False,
+        transition: str = "diagonal", selective: bool = True, reverse: bool = False, memory: int | None = None,
     ) -> None:
         super().__init__()
-        _check(d_model, d_state, steps, coupling, transition)
+        _check(d_model, d_state, steps, coupling, transition, memory)
         self.d_state, self.coupling, self.reverse = d_state, coupling, reverse
+        self.least_decay = 0.0 if memory is None else FORGOTTEN / memory
         states, rates = 1 if coupling == "none" else 2, d_state if transition == "diagonal" else 1
         self.log_a = nn.Parameter(torch.arange(1.0, rates + 1).log().repeat(states, d_model, 1))  # a1, a4
         self.cross = None if coupling == "none" else nn.Parameter(_crossing(coupling, self.log_a.detach()))  # a2, a3
@@ -114,14 +118,12 @@ class SelectiveGrid(nn.Module):
         self, x: Float[Tensor, "batch variate time d_model"]
     ) -> tuple[Float[Tensor, "batch variate time d_model"], Float[Tensor, "batch variate time d_model"]]:
         """D1 and D2 of every cell."""
-        steps = F.softplus(self.steps(x))
-        if self.cross is None:
-            return steps, torch.zeros_like(steps)
-        delta1, delta2 = steps.chunk(2, -1)
-        if self.coupling == "exp":
+        steps, slowest = F.softplus(self.steps(x)), self.log_a.amin(-1).exp()
+        delta1, delta2 = (steps, torch.zeros_like(steps)) if self.cross is None else steps.chunk(2, -1)
+        if self.cross is not None and self.coupling == "exp":
             slowest = torch.minimum(self.log_a, self.cross).amin(-1).exp()  # of a1 and a2, of a4 and a3
-            delta1, delta2 = delta1 + FLOOR / slowest[0], delta2 + FLOOR / slowest[1]
-        return delta1, delta2
+            return delta1 + max(FLOOR, self.least_decay) / slowest[0], delta2 + FLOOR / slowest[1]
+        return (delta1 + self.least_decay / slowest[0] if self.least_decay else delta1), delta2
 
 
 class GridSSM(nn.Module):
@@ -189,9 +191,11 @@ def _crossing(coupling: str, log_a: Tensor) -> Tensor:
     return log_a.clone() if coupling == "exp" else 0.5 * torch.randn_like(log_a)
 
 
-def _check(d_model: int, d_state: int, steps: tuple[float, float], coupling: str, transition: str) -> None:
-    for name, size in (("d_model", d_model), ("d_state", d_state)):
-        if size < 1:
+def _check(
+    d_model: int, d_state: int, steps: tuple[float, float], coupling: str, transition: str, memory: int | None
+) -> None:
+    for name, size in (("d_model", d_model), ("d_state", d_state), ("memory", memory)):
+        if size is not None and size < 1:
             raise ArgumentError(f"{name}={size} leaves nothing to compute: give at least 1.")
     for name, word, known in (("coupling", coupling, COUPLINGS), ("transition", transition, TRANSITIONS)):
         if word not in known:

@@ -5,6 +5,7 @@ Paper     Gu, Gupta, Goel & Re (2022), "On the Parameterization and Initializati
 Equation  x' = A x + B u,   y = 2 Re(C x) + D u,   A = -exp(log_A_real) + i A_imag, one of each conjugate pair
           zero-order hold   Ab = exp(dt A),   Bb = (Ab - 1) / A B
           bilinear          Ab = (1 + dt A / 2) / (1 - dt A / 2),   Bb = dt B / (1 - dt A / 2)
+          bounded memory    Ab exp(-3 / memory) for Ab
           h_t = Ab h_{t-1} + Bb u_t,   K_l = 2 Re sum_n C_n Bb_n Ab_n^l,   y = K * u + D u
 Shapes    u, y [batch, time, feature]   state complex [batch, feature, mode],   mode = d_state / 2
 Units     dt in steps of the series: a mode of A = -1/2 + ... forgets over 2 / dt steps
@@ -25,6 +26,7 @@ from tsforge.layers.hippo import INITS, initial_modes
 
 DISCRETISATIONS = ("zoh", "bilinear")
 SLOW = ("log_dt", "log_A_real", "A_imag", "B")
+FORGOTTEN = 3.0  # exp(-3) = 5 % is left of a state at the end of its memory
 
 
 class DiagonalSSM(nn.Module):
@@ -37,18 +39,20 @@ class DiagonalSSM(nn.Module):
         discretisation: `"zoh"`, exact for inputs held over a step, or `"bilinear"`.
         dt_min: Shortest step at the start, the longest memory: about 1 / dt_min steps.
         dt_max: Longest step at the start; between them the logarithm is uniform.
+        memory: Steps after which at most 5 % of any state is left, whatever is learned; None sets no bound.
 
     Raises:
-        ArgumentError: a size is too small or odd, a word is unknown, or not 0 < dt_min <= dt_max.
+        ArgumentError: a size is too small or odd, a word is unknown, `memory` below 1, or not 0 < dt_min <= dt_max.
     """
 
     def __init__(
         self, d_model: int, d_state: int = 64, *, init: str = "legs", discretisation: str = "zoh",
-        dt_min: float = 1e-3, dt_max: float = 0.1,
+        dt_min: float = 1e-3, dt_max: float = 0.1, memory: int | None = None,
     ) -> None:
         super().__init__()
-        _check(d_model, d_state, init, discretisation, dt_min, dt_max)
+        _check(d_model, d_state, init, discretisation, dt_min, dt_max, memory)
         self.discretisation = discretisation
+        self.least_decay = 0.0 if memory is None else FORGOTTEN / memory
         A, B = initial_modes(init, d_state)
         dtype = torch.get_default_dtype()
 
@@ -71,11 +75,11 @@ class DiagonalSSM(nn.Module):
         """
         dt = (self.log_dt.exp() * rate)[:, None]
         z = dt * torch.complex(-self.log_A_real.exp(), self.A_imag)
-        B = dt * torch.view_as_complex(self.B)
+        B, least = dt * torch.view_as_complex(self.B), self.least_decay * rate
         if self.discretisation == "zoh":
-            return z, B * torch.expm1(z) / z
-        Ab = (1 + z / 2) / (1 - z / 2)
-        return torch.where(Ab.abs() > 1e-30, Ab, 1e-30).log(), B / (1 - z / 2)  # at z = -2 a step forgets everything
+            return z - least, B * torch.expm1(z) / z
+        Ab = (1 + z / 2) / (1 - z / 2)  # at z = -2 a step forgets everything
+        return torch.where(Ab.abs() > 1e-30, Ab, 1e-30).log() - least, B / (1 - z / 2)
 
     def forward(
         self, u: Float[Tensor, "batch time feature"], state: Complex[Tensor, "batch feature mode"] | None = None, *,
@@ -91,9 +95,8 @@ class DiagonalSSM(nn.Module):
         log_Ab, Bb = self.discrete(rate)
         C, time = torch.view_as_complex(self.C), u.shape[1]
         y = fft_conv(u.mT, s4d_kernel(log_Ab, C * Bb, time))
-        if state is not None:  # what is left of it, a kernel for each window
-            echo = s4d_kernel(log_Ab.repeat(len(u), 1), (C * log_Ab.exp() * state).flatten(0, 1), time)
-            y = y + echo.view_as(y)
+        if state is not None:  # what is left of it
+            y = y + 2 * torch.einsum("bhm,hml->bhl", C * state, _powers(log_Ab, time)[..., 1:]).real
         return y.mT + self.D * u
 
     def advance(
@@ -102,8 +105,7 @@ class DiagonalSSM(nn.Module):
     ) -> Complex[Tensor, "batch feature mode"]:
         """The state after `u`; arguments as in `forward`."""
         log_Ab, Bb = self.discrete(rate)
-        left = torch.arange(u.shape[1], -1, -1, device=u.device)  # steps that pass until the end, of the state first
-        powers = (log_Ab.to(torch.complex128)[..., None] * left).exp().to(log_Ab.dtype)  # [feature, mode, 1 + time]
+        powers = _powers(log_Ab, u.shape[1]).flip(-1)  # by the steps that pass until the end, of the state first
         end = torch.einsum("hml,blh->bhm", powers[..., 1:], u.to(Bb.dtype)) * Bb
         return end if state is None else end + powers[..., 0] * state
 
@@ -129,15 +131,16 @@ class S4DLayer(nn.Module):
         discretisation: `"zoh"` or `"bilinear"`.
         dt_min: Shortest step at the start.
         dt_max: Longest step at the start.
+        memory: Steps after which at most 5 % of any state is left; None sets no bound.
     """
 
     def __init__(
         self, d_model: int, d_state: int = 64, *, dropout: float = 0.0, init: str = "legs",
-        discretisation: str = "zoh", dt_min: float = 1e-3, dt_max: float = 0.1,
+        discretisation: str = "zoh", dt_min: float = 1e-3, dt_max: float = 0.1, memory: int | None = None,
     ) -> None:
         super().__init__()
         self.system = DiagonalSSM(
-            d_model, d_state, init=init, discretisation=discretisation, dt_min=dt_min, dt_max=dt_max
+            d_model, d_state, init=init, discretisation=discretisation, dt_min=dt_min, dt_max=dt_max, memory=memory
         )
         self.dropout = nn.Dropout1d(dropout)
         self.mix = nn.Linear(d_model, 2 * d_model)
@@ -165,7 +168,20 @@ def slow_parameters(modules: Iterable[nn.Module]) -> list[nn.Parameter]:
     return [getattr(system, name) for system in systems for name in SLOW]
 
 
-def _check(d_model: int, d_state: int, init: str, discretisation: str, dt_min: float, dt_max: float) -> None:
+def _powers(log_Ab: Tensor, last: int) -> Tensor:
+    """Ab to the powers 0 to `last`, [feature, mode, 1 + last]; the phase of a fast mode needs float64.
+
+    As products of two, since exponentials are what costs: Ab^(i + j n) = Ab^i (Ab^n)^j.
+    """
+    log_Ab, dtype, n = log_Ab.to(torch.complex128)[..., None], log_Ab.dtype, math.isqrt(last) + 1
+    steps = torch.arange(n, device=log_Ab.device)  # n^2 > last
+    low, high = (log_Ab * steps).exp().to(dtype), (log_Ab * (n * steps)).exp().to(dtype)
+    return (high[..., None] * low[..., None, :]).flatten(-2)[..., : last + 1]
+
+
+def _check(
+    d_model: int, d_state: int, init: str, discretisation: str, dt_min: float, dt_max: float, memory: int | None
+) -> None:
     if d_model < 1:
         raise ArgumentError(f"d_model={d_model} leaves nothing to compute: give at least 1.")
     if d_state < 2 or d_state % 2:
@@ -175,3 +191,5 @@ def _check(d_model: int, d_state: int, init: str, discretisation: str, dt_min: f
             raise ArgumentError(f"{name}={word!r} is not known: give one of {', '.join(map(repr, known))}.")
     if not 0 < dt_min <= dt_max:
         raise ArgumentError(f"dt_min={dt_min} and dt_max={dt_max} span no steps: give 0 < dt_min <= dt_max.")
+    if memory is not None and memory < 1:
+        raise ArgumentError(f"memory={memory} leaves no step to remember: give at least 1.")

@@ -1,13 +1,16 @@
 """What every neural forecaster is: data-given sizes in, `forward(batch)` out, a card, and optional hooks."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from tsforge.batch import Batch
+from tsforge.errors import CapabilityError
+from tsforge.layers.embedding import Embedding
 
+State = dict[str, Tensor]  # what a streaming network keeps of the steps it has read, each [batch, ...]
 FROM_THE_FRAME = (
     "h", "input_size", "in_channels", "outputs",
     "past_covariates", "future_covariates", "static_numeric", "static_cardinalities",
@@ -39,7 +42,13 @@ class Model(nn.Module):
     learns: ClassVar[bool] = True
     variable_channels: ClassVar[bool] = False
     tasks: ClassVar[tuple[str, ...]] = ("forecast",)
+    encoder_takes: ClassVar[Literal["steps", "channel"] | None] = None  # steps to tokens, or each channel to a vector
+    encoder_default: ClassVar[str | None] = None  # the row of the encoder where the user names none
+    embedding_at: ClassVar[str] = ""  # the submodule that an encoder takes the place of
+    reads_ids: bool = False  # whether `Batch.static_ids` is read
+    streams: ClassVar[bool] = False  # whether it has the mode `streaming=True`
     mixes_windows: bool = False  # whether a forecast depends on the batch it is made in
+    streaming: bool = False  # whether it is in that mode: then `start`, `advance` and `ahead` go on from step to step
 
     def __init__(
         self, h: int, input_size: int, in_channels: int, outputs: int = 1, *,
@@ -54,6 +63,47 @@ class Model(nn.Module):
     def forward(self, batch: Batch) -> Float[Tensor, "batch h channel output"]:
         """The forecast of each window."""
         raise NotImplementedError(f"{type(self).__name__} has no forward.")
+
+    def start(self, batch_size: int) -> State:
+        """The state before the first step of so many series; of streaming networks."""
+        raise NotImplementedError(f"{type(self).__name__} does not stream.")
+
+    def advance(self, batch: Batch, state: State) -> State:
+        """The state after some more steps, at a cost that does not depend on how many there were before.
+
+        Args:
+            batch: `past` (not filled), `past_mask` and covariates of these steps; of no horizon.
+            state: The state before them.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not stream.")
+
+    def ahead(
+        self, state: State, future_covariates: Float[Tensor, "batch h f"] | None = None
+    ) -> Float[Tensor, "batch h channel output"]:
+        """The forecast after the steps that led to a state.
+
+        `forward` is this after `start` and an `advance` over the look-back, so training never goes step by step.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not stream.")
+
+    def plug(self, make: Callable[[int, int], nn.Module]) -> None:
+        """Puts an encoder in the place of the plain embedding, for models whose card says what it takes.
+
+        Args:
+            make: Builds it from the channels that it reads and the width of what comes out. It is called as the
+                embedding is, with (x, mask [batch, time, channel]).
+
+        Raises:
+            CapabilityError: it streams: an encoder reads whole windows.
+        """
+        if self.streaming:
+            raise CapabilityError(
+                f"{type(self).__name__}(streaming=True) reads a series step by step, and an encoder reads whole "
+                "windows. Leave one of them out."
+            )
+        plain = self.get_submodule(self.embedding_at)
+        assert isinstance(plain, Embedding)
+        self.set_submodule(self.embedding_at, make(plain.in_channels, plain.d_model))
 
     def parameter_groups(self, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
         """Groups for the optimiser; one group unless a model says otherwise."""

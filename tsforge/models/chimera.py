@@ -6,13 +6,14 @@ Equation  z = blocks(w past + b),   the block as in `tsforge.layers.chimera`
           closed loop   y_k = <u, z_{T+k-1}> + u0,   z_{T+k} = blocks(w y_k + b) with the states after step T + k - 1
           direct        y = <u, M z + m> + u0,   M [h, lookback] along time
 Shapes    past [batch, lookback, channel] -> [batch, h, channel, output]; inside [batch, channel, time, d_model]
-Units     those of the scaled targets; each window is normalised by its own mean and deviation, and the forecast back
+Units     those of the scaled targets; each window is normalised by its own mean and deviation, and the forecast back;
+          where it streams, each step by the running ones, and the forecast by those of the last step
 Differs   No official code was released and the text could not be had: structure as known, formulas reconstructed, see
           docs/models/chimera.md. Where a loss asks for several numbers, each is y, which the loop feeds back, and an
           offset <q, z> + q0 of its own.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -23,7 +24,9 @@ from tsforge.errors import ArgumentError
 from tsforge.kernels import GridState
 from tsforge.layers.chimera import ChimeraBlock, SelectiveGrid
 from tsforge.layers.instance_norm import normalise
-from tsforge.models.base import Model
+from tsforge.layers.last_observed import carried_on
+from tsforge.layers.running_norm import running_norm, undone
+from tsforge.models.base import Model, State
 
 DECODES = ("closed_loop", "direct")
 Memory = list[list[list[GridState]]]  # of each block, of each of its state spaces, of each direction
@@ -51,10 +54,16 @@ class Chimera(Model):
         selective: Steps, inputs and readouts of the states depend on the input.
         long_step: Longest step of time at which the state spaces of long memory start; the shortest is a tenth.
         seasonal_step: The same of those of short memory.
+        streaming: A context that grows from the start of the series, for `decode="closed_loop"`: `update` then reads
+            new rows at a constant cost per step. It trains on windows of `input_size` all the same, and therefore
+            normalisation and states look back over about `input_size` steps.
 
     Raises:
-        ArgumentError: a size is below 1, a step not above 0, `dropout` not in [0, 1), or a word is not known.
+        ArgumentError: a size is below 1, a step not above 0, `dropout` not in [0, 1), a word is not known, or
+            `streaming` is asked of `decode="direct"`.
     """
+
+    streams: ClassVar[bool] = True
 
     def __init__(
         self, h: int, input_size: int, in_channels: int, outputs: int = 1, *,
@@ -62,32 +71,73 @@ class Chimera(Model):
         static_numeric: int = 0, static_cardinalities: tuple[int, ...] = (),
         d_model: int = 16, d_state: int = 16, n_layers: int = 2, dropout: float = 0.1, decode: str = "direct",
         coupling: str = "zoh_input", transition: str = "diagonal", bidirectional: bool = True, selective: bool = True,
-        long_step: float = 0.01, seasonal_step: float = 1.0,
+        long_step: float = 0.01, seasonal_step: float = 1.0, streaming: bool = False,
     ) -> None:
         super().__init__(
             h, input_size, in_channels, outputs, past_covariates=past_covariates, future_covariates=future_covariates,
             static_numeric=static_numeric, static_cardinalities=static_cardinalities,
         )
-        _check(dropout, decode, n_layers=n_layers, d_model=d_model)
+        _check(dropout, decode, streaming, n_layers=n_layers, d_model=d_model)
+        self.streaming = streaming
         self.embedding = nn.Linear(1, d_model)
         self.blocks = nn.ModuleList(
             ChimeraBlock(
                 d_model, long_step, seasonal_step, dropout, d_state=d_state, coupling=coupling, transition=transition,
-                bidirectional=bidirectional, selective=selective,
+                bidirectional=bidirectional, selective=selective, memory=input_size if streaming else None,
             )
             for _ in range(n_layers)
         )
+        self.column = (in_channels, d_model, d_state)
         self.horizon = nn.Linear(input_size, h) if decode == "direct" else None
         self.point = nn.Linear(d_model, 1)
         self.offsets = nn.Linear(d_model, outputs) if outputs > 1 else None
 
     def forward(self, batch: Batch) -> Float[Tensor, "batch h channel output"]:
         """The forecast of each window; covariates and statics are not read."""
+        if self.streaming:
+            moments = self.start(len(batch))["moments"]
+            x, moments = running_norm(batch.past, batch.past_mask, moments, self.input_size)
+            z, memory = self.encode(x.mT)
+            return undone(self._read(self.run_on(z[:, :, -1:], memory)), moments)
         x, mean, deviation = normalise(batch.past, batch.past_mask)
         z, memory = self.encode(x.mT)
         z = self.run_on(z[:, :, -1:], memory) if self.horizon is None else self.horizon(z.mT).mT
+        return self._read(z) * deviation[..., None] + mean[..., None]
+
+    def start(self, batch_size: int) -> State:
+        """Nothing was seen, and all states are 0."""
+        zeros, (channels, d, n) = self.point.weight.new_zeros, self.column
+        ways = sum(isinstance(module, SelectiveGrid) for module in self.modules())
+        return {
+            "last": zeros(batch_size, channels), "moments": zeros(batch_size, 3, channels, dtype=torch.float64),
+            "features": zeros(batch_size, channels, d), "grid": zeros(batch_size, 2 * ways, channels, d, n),
+        }
+
+    def advance(self, batch: Batch, state: State) -> State:
+        """Both states of each state space after these steps, and the features of the last one."""
+        past, last = carried_on(batch.past, batch.past_mask, state["last"])
+        past, moments = running_norm(past, batch.past_mask, state["moments"], self.input_size)
+        z, memory = self.encode(past.mT, self._unpacked(state["grid"]))
+        kept = [tensor for block in memory for ssm in block for way in ssm for tensor in way]
+        return {"last": last, "moments": moments, "features": z[:, :, -1], "grid": torch.stack(kept, 1)}
+
+    def ahead(
+        self, state: State, future_covariates: Float[Tensor, "batch h f"] | None = None
+    ) -> Float[Tensor, "batch h channel output"]:
+        """The forecast: the states run on with it as their input."""
+        z = self.run_on(state["features"][:, :, None], self._unpacked(state["grid"]))
+        return undone(self._read(z), state["moments"])
+
+    def _unpacked(self, grid: Float[Tensor, "batch state channel d_model d_state"]) -> Memory:
+        tensors = iter(grid.unbind(1))
+        return [
+            [[GridState(next(tensors), next(tensors)) for _ in ssm.ways] for ssm in (block.long, block.seasonal)]
+            for block in self.blocks if isinstance(block, ChimeraBlock)
+        ]
+
+    def _read(self, z: Float[Tensor, "batch channel h d_model"]) -> Float[Tensor, "batch h channel output"]:
         y = self.point(z) if self.offsets is None else self.point(z) + self.offsets(z)
-        return y.transpose(1, 2) * deviation[..., None] + mean[..., None]
+        return y.transpose(1, 2)
 
     def encode(
         self, x: Float[Tensor, "batch channel time"], memory: Memory | None = None
@@ -122,7 +172,7 @@ class Chimera(Model):
         ]
 
 
-def _check(dropout: float, decode: str, **sizes: int) -> None:
+def _check(dropout: float, decode: str, streaming: bool, **sizes: int) -> None:
     for name, size in sizes.items():
         if size < 1:
             raise ArgumentError(f"{name}={size} leaves nothing to compute: give at least 1.")
@@ -130,3 +180,7 @@ def _check(dropout: float, decode: str, **sizes: int) -> None:
         raise ArgumentError(f"dropout={dropout} is not a share: give a number from 0 to below 1.")
     if decode not in DECODES:
         raise ArgumentError(f"decode={decode!r} is not known: give one of {', '.join(map(repr, DECODES))}.")
+    if streaming and decode != "closed_loop":
+        raise ArgumentError(
+            f"streaming=True with decode={decode!r}, which reads a look-back of one length: give decode='closed_loop'."
+        )

@@ -10,7 +10,7 @@ Differs   Written from the paper. There a covariate is a token of its look-back,
           known up to the cutoff here; one known ahead is a token of look-back and horizon, with a map of its own.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from tsforge.batch import Batch
 from tsforge.layers.attention import TransformerEncoder
+from tsforge.layers.embedding import WindowEmbedding
 from tsforge.layers.instance_norm import normalise
 from tsforge.models.base import Model
 
@@ -42,6 +43,8 @@ class iTransformer(Model):
     """
 
     covariates: ClassVar[tuple[str, ...]] = ("past", "future")
+    encoder_takes: ClassVar[Literal["steps", "channel"] | None] = "channel"
+    embedding_at: ClassVar[str] = "embedding"
 
     def __init__(
         self, h: int, input_size: int, in_channels: int, outputs: int = 1, *,
@@ -56,7 +59,7 @@ class iTransformer(Model):
         )
         self.instance_norm = instance_norm
         self.encoder = TransformerEncoder(d_model, n_heads, d_ff, n_layers, dropout=dropout, attention_dropout=dropout)
-        self.embedding = nn.Linear(input_size, d_model)
+        self.embedding = WindowEmbedding(input_size, d_model)
         self.known = nn.Linear(input_size + h, d_model) if future_covariates else None
         self.norm = nn.LayerNorm(d_model)
         self.dropout = nn.Dropout(dropout)
@@ -65,10 +68,11 @@ class iTransformer(Model):
     def forward(self, batch: Batch) -> Float[Tensor, "batch h channel output"]:
         """The forecast of each window."""
         x, mean, deviation = normalise(batch.past, batch.past_mask)
-        x = x if self.instance_norm else batch.past
+        x, seen = x if self.instance_norm else batch.past, batch.past_mask
         if batch.past_covariates is not None:
             x = torch.cat([x, batch.past_covariates], -1)
-        tokens = self.embedding(x.mT)  # [batch, channel and covariate, d_model]
+            seen = torch.cat([seen, torch.ones_like(batch.past_covariates, dtype=torch.bool)], -1)
+        tokens = self.embedding(x, seen)  # [batch, channel and covariate, d_model]
         if self.known is not None and batch.future_covariates is not None:
             tokens = torch.cat([tokens, self.known(batch.future_covariates.mT)], 1)
         tokens = self.norm(self.encoder(self.dropout(tokens)))

@@ -28,6 +28,7 @@ from tsforge.batch import Batch
 from tsforge.errors import ArgumentError
 from tsforge.layers.instance_norm import EPSILON, normalise
 from tsforge.layers.mamba import SelectiveChannelMixer, SelectiveSSM, SelectiveTokenMixer
+from tsforge.layers.patching import check_patches, cut_patches, patch_count
 from tsforge.models.base import Model
 
 AVERAGING = ("free", "softmax")
@@ -75,7 +76,8 @@ class MambaMixer(Model):
             h, input_size, in_channels, outputs, past_covariates=past_covariates, future_covariates=future_covariates,
             static_numeric=static_numeric, static_cardinalities=static_cardinalities,
         )
-        _check(d_model, n_layers, patch_len, stride, averaging, channel_mixing, dropout)
+        check_patches(patch_len, stride)
+        _check(d_model, n_layers, averaging, channel_mixing, dropout)
         self.patch_len, self.stride, self.instance_norm = patch_len, stride, instance_norm
         sizes = {"d_state": d_state, "expand": expand, "kernel_size": kernel_size}
         known = past_covariates + future_covariates
@@ -83,7 +85,7 @@ class MambaMixer(Model):
         self.numbers = nn.Linear(static_numeric, input_size) if static_numeric else None
         self.codes = nn.ModuleList(nn.Embedding(n, input_size, padding_idx=0) for n in static_cardinalities)
         length = input_size * (1 + bool(known) + bool(static_numeric or static_cardinalities))
-        patches = max(length - patch_len, 0) // stride + 2
+        patches = patch_count(length, patch_len, stride)
         self.embedding = nn.Linear(patch_len, d_model)
         self.dropout = nn.Dropout(dropout)
         self.blocks = WeightedAverageStack(
@@ -95,7 +97,7 @@ class MambaMixer(Model):
         """The forecast of each window."""
         x, mean, deviation = normalise(batch.past, batch.past_mask)
         x = self.with_covariates(x if self.instance_norm else batch.past, batch)
-        x = self.blocks(self.dropout(self.embedding(self._cut(x))))
+        x = self.blocks(self.dropout(self.embedding(cut_patches(x, self.patch_len, self.stride))))
         y = self.head(x.flatten(2)).unflatten(2, (self.h, self.outputs)).transpose(1, 2)
         return y * deviation[..., None] + mean[..., None] if self.instance_norm else y
 
@@ -121,11 +123,6 @@ class MambaMixer(Model):
         if batch.future_covariates is not None:
             parts.append(batch.future_covariates)
         return torch.cat(parts, -1)
-
-    def _cut(self, x: Float[Tensor, "batch channel length"]) -> Float[Tensor, "batch channel patch step"]:
-        """The patches of each variate; the last value goes on for one stride."""
-        x = F.pad(x, (max(self.patch_len - x.shape[-1], 0), 0))
-        return torch.cat([x, x[..., -1:].expand(-1, -1, self.stride)], -1).unfold(-1, self.patch_len, self.stride)
 
     def parameter_groups(self, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
         """A, D and the bias of delta without weight decay, which would change the memory; the rest as asked."""
@@ -207,16 +204,10 @@ def _last(tokens: int, channels: int, value: float) -> nn.Parameter:
     return nn.Parameter(weights)
 
 
-def _check(
-    d_model: int, n_layers: int, patch_len: int, stride: int, averaging: str, channel_mixing: str, dropout: float
-) -> None:
-    for name, size in (("d_model", d_model), ("n_layers", n_layers), ("patch_len", patch_len), ("stride", stride)):
+def _check(d_model: int, n_layers: int, averaging: str, channel_mixing: str, dropout: float) -> None:
+    for name, size in (("d_model", d_model), ("n_layers", n_layers)):
         if size < 1:
             raise ArgumentError(f"{name}={size} leaves nothing to compute: give at least 1.")
-    if stride > patch_len:
-        raise ArgumentError(
-            f"stride={stride} jumps over steps between patches of patch_len={patch_len}: give at most {patch_len}."
-        )
     for name, word, known in (("averaging", averaging, AVERAGING), ("channel_mixing", channel_mixing, CHANNEL_MIXING)):
         if word not in known:
             raise ArgumentError(f"{name}={word!r} is not known: give one of {', '.join(map(repr, known))}.")

@@ -14,12 +14,11 @@ Differs   Written from the paper. Its published code adds the attention scores o
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from tsforge.batch import Batch
-from tsforge.errors import ArgumentError
 from tsforge.layers.attention import TransformerEncoder
 from tsforge.layers.instance_norm import normalise
+from tsforge.layers.patching import check_patches, cut_patches, patch_count
 from tsforge.models.base import Model
 
 
@@ -57,10 +56,10 @@ class PatchTST(Model):
             h, input_size, in_channels, outputs, past_covariates=past_covariates, future_covariates=future_covariates,
             static_numeric=static_numeric, static_cardinalities=static_cardinalities,
         )
-        _check(patch_len, stride)
+        check_patches(patch_len, stride)
         self.patch_len, self.stride, self.instance_norm = patch_len, stride, instance_norm
         self.encoder = TransformerEncoder(d_model, n_heads, d_ff, n_layers, dropout=dropout, norm=norm)
-        patches = max(input_size - patch_len, 0) // stride + 2
+        patches = patch_count(input_size, patch_len, stride)
         self.embedding = nn.Linear(patch_len, d_model)
         self.position = nn.Parameter(torch.empty(patches, d_model).uniform_(-0.02, 0.02))
         self.dropout = nn.Dropout(dropout)
@@ -69,22 +68,7 @@ class PatchTST(Model):
     def forward(self, batch: Batch) -> Float[Tensor, "batch h channel output"]:
         """The forecast of each window; covariates and statics are not read."""
         x, mean, deviation = normalise(batch.past, batch.past_mask)
-        patches = self._cut(x if self.instance_norm else batch.past).flatten(0, 1)  # [batch * channel, patch, step]
-        tokens = self.encoder(self.dropout(self.embedding(patches) + self.position))
+        x = cut_patches((x if self.instance_norm else batch.past).mT, self.patch_len, self.stride)
+        tokens = self.encoder(self.dropout(self.embedding(x.flatten(0, 1)) + self.position))  # [batch * channel, patch]
         y = self.head(tokens.flatten(1)).view(-1, self.in_channels, self.h, self.outputs).transpose(1, 2)
         return y * deviation[..., None] + mean[..., None] if self.instance_norm else y
-
-    def _cut(self, x: Float[Tensor, "batch lookback channel"]) -> Float[Tensor, "batch channel patch step"]:
-        """The patches of each channel; the last value goes on for one stride."""
-        x = F.pad(x.mT, (max(self.patch_len - self.input_size, 0), 0))
-        return torch.cat([x, x[..., -1:].expand(-1, -1, self.stride)], -1).unfold(-1, self.patch_len, self.stride)
-
-
-def _check(patch_len: int, stride: int) -> None:
-    for name, size in (("patch_len", patch_len), ("stride", stride)):
-        if size < 1:
-            raise ArgumentError(f"{name}={size} leaves nothing to compute: give at least 1.")
-    if stride > patch_len:
-        raise ArgumentError(
-            f"stride={stride} jumps over steps between patches of patch_len={patch_len}: give at most {patch_len}."
-        )

@@ -11,15 +11,16 @@ Differs   The paper takes the periods from the mean amplitude of the batch, so a
 """
 
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tsforge.batch import Batch
 from tsforge.errors import ArgumentError
+from tsforge.layers.embedding import CircularEmbedding
 from tsforge.layers.folding import Group, amplitudes, find_periods, fold, group, round_up, strongest, unfold
 from tsforge.layers.inception import Inception, convolve
 from tsforge.layers.instance_norm import normalise
@@ -48,6 +49,8 @@ class TimesNet(Model):
     """
 
     covariates: ClassVar[tuple[str, ...]] = ("past", "future")
+    encoder_takes: ClassVar[Literal["steps", "channel"] | None] = "steps"
+    embedding_at: ClassVar[str] = "embedding.value"
 
     def __init__(
         self, h: int, input_size: int, in_channels: int, outputs: int = 1, *,
@@ -79,7 +82,7 @@ class TimesNet(Model):
 
     def _encode(self, x: Tensor, batch: Batch, layers: int) -> Float[Tensor, "batch T d_model"]:
         """The latent series after the first `layers` blocks."""
-        x = self.embedding(x, batch.past_covariates, batch.future_covariates)
+        x = self.embedding(x, batch.past_mask, batch.past_covariates, batch.future_covariates)
         x = self.extend.weight @ x + self.extend.bias[:, None]
         frozen = self.frozen.tolist() if self.periods == "fixed" and not self.training else ()
         for layer, block in enumerate(self.blocks[:layers]):
@@ -122,22 +125,21 @@ def _check(dropout: float, periods: str, **sizes: int) -> None:
 
 
 class Embedding(nn.Module):
-    """Values (circular convolution of 3 steps), place in the look-back (sinusoid) and time features, added up."""
+    """Values (circular convolution of 3 steps, or an encoder), place (sinusoid) and time features, added up."""
 
     def __init__(self, in_channels: int, features: int, input_size: int, d_model: int, dropout: float) -> None:
         super().__init__()
-        self.value = nn.Conv1d(in_channels, d_model, 3, padding=1, padding_mode="circular", bias=False)
-        nn.init.kaiming_normal_(self.value.weight, mode="fan_in", nonlinearity="leaky_relu")
+        self.value = CircularEmbedding(in_channels, d_model)
         self.time = nn.Linear(features, d_model, bias=False) if features else None
         self.dropout = nn.Dropout(dropout)
         self.position: Tensor
         self.register_buffer("position", sinusoid(input_size, d_model), persistent=False)
 
     def forward(
-        self, x: Float[Tensor, "batch lookback channel"], past: Float[Tensor, "batch lookback p"] | None,
-        future: Float[Tensor, "batch window f"] | None,
+        self, x: Float[Tensor, "batch lookback channel"], mask: Bool[Tensor, "batch lookback channel"],
+        past: Float[Tensor, "batch lookback p"] | None, future: Float[Tensor, "batch window f"] | None,
     ) -> Float[Tensor, "batch lookback d_model"]:
-        y = self.value(x.mT).mT + self.position
+        y = self.value(x, mask) + self.position
         if self.time is not None:
             known = [part[:, : x.shape[1]] for part in (past, future) if part is not None]
             y = y + self.time(torch.cat(known, -1))

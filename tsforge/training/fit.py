@@ -13,13 +13,15 @@ from typing import Any
 import torch
 
 from tsforge.data.windows import Windows
-from tsforge.errors import ArgumentError, ArtifactError, UnknownArgumentError
+from tsforge.errors import ArtifactError, UnknownArgumentError
 from tsforge.losses.base import Loss
 from tsforge.models.base import Model
 from tsforge.training.arguments import TrainArguments
 from tsforge.training.checkpoint import Checkpoint
 from tsforge.training.keys import key
 from tsforge.training.loader import EvalLoader, evaluation_batch
+from tsforge.training.network import BARE, build_network, fit_encoders
+from tsforge.training.specs import Plugs
 
 # What changes where or how fast a training runs, and not its result.
 NOT_THE_RESULT = ("accelerator", "devices", "strategy", "trainer_kwargs", "checkpoint_every", "alias", "threads")
@@ -37,7 +39,8 @@ class Trained:
 
 def fit_network(
     make: type[Model], sizes: dict[str, Any], own: dict[str, Any], loss: Loss, arguments: TrainArguments,
-    train: Windows, val: Windows, *, checkpoint: Path | None = None, watcher: Any = None, data: str = "",
+    train: Windows, val: Windows, *, plugs: Plugs = BARE, checkpoint: Path | None = None, watcher: Any = None,
+    data: str = "",
 ) -> Trained:
     """Trains `make(**sizes, **own)` on `train`, choosing the weights with the lowest loss on `val`.
 
@@ -49,6 +52,7 @@ def fit_network(
         arguments: How it is trained.
         train: Training windows.
         val: Windows that choose the weights; without any, the last weights are kept.
+        plugs: Its encoders.
         checkpoint: Folder of the checkpoint. One that is there is gone on from.
         watcher: Told of each step and each validation.
         data: Fingerprint of the data, so that a checkpoint never goes on with others.
@@ -59,10 +63,12 @@ def fit_network(
     """
     with _undisturbed(arguments.threads):
         torch.manual_seed(key(arguments.seed, "init"))
-        network = _made(make, sizes | {"outputs": loss.outputs} | own)
+        network = build_network(make, sizes | {"outputs": loss.outputs}, own, plugs)
         network = network.to(dtype_of(arguments.precision))
-        fingerprint = _fingerprint(make, sizes, own, arguments, data)
+        fingerprint = _fingerprint(make, sizes, own, plugs, arguments, data)
         resumed = _resumed(checkpoint, fingerprint)
+        if resumed is None:
+            fit_encoders(network, train)
         if resumed is None or not resumed.progress.stopped:
             resumed = _train(network, loss, arguments, train, val, checkpoint, resumed, fingerprint, watcher)
         progress = resumed.progress
@@ -74,13 +80,6 @@ def fit_network(
         parameter.requires_grad_(False)
     best = progress.best_step if progress.best_loss is not None else None
     return Trained(network, progress.history, progress.step, best)
-
-
-def _made(make: type[Model], arguments: dict[str, Any]) -> Model:
-    try:
-        return make(**arguments)
-    except TypeError as error:
-        raise ArgumentError(f"{make.__name__} cannot be made of these arguments: {error}.") from None
 
 
 def dtype_of(precision: int | str) -> torch.dtype:
@@ -177,6 +176,7 @@ def _resumed(folder: Path | None, fingerprint: str) -> Checkpoint | None:
     return found
 
 
-def _fingerprint(make: type, sizes: dict, own: dict, arguments: TrainArguments, data: str) -> str:
+def _fingerprint(make: type, sizes: dict, own: dict, plugs: Plugs, arguments: TrainArguments, data: str) -> str:
     ours = {k: v for k, v in asdict(arguments).items() if k not in NOT_THE_RESULT}
-    return json.dumps([make.__name__, sizes, own, ours, data], sort_keys=True, default=str)
+    encoders = [] if plugs == BARE else [plugs.plain()]
+    return json.dumps([make.__name__, sizes, own, ours, data, *encoders], sort_keys=True, default=str)

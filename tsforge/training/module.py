@@ -21,6 +21,7 @@ from tsforge.training.arguments import TrainArguments
 from tsforge.training.checkpoint import Checkpoint, Progress, copy_of
 from tsforge.training.keys import key
 from tsforge.training.loader import EvalLoader, TrainLoader, evaluation_batch, steps_per_epoch
+from tsforge.training.network import encoders_of, parameter_groups
 
 SHORT_EPOCH = 50  # steps: validating every few steps would cost more than the steps
 LOGGERS = ("lightning", "lightning.pytorch", "lightning.fabric")
@@ -60,6 +61,7 @@ class ForecastModule(lightning.LightningModule):
         self.total = arguments.total_steps(self.per_epoch)
         self.every = arguments.validate_every or self.per_epoch * -(-SHORT_EPOCH // self.per_epoch)
         self.sums = torch.zeros(2, dtype=torch.float64)
+        self.adding = encoders_of(network, "aux_loss")
         if resumed:
             network.load_state_dict(resumed.weights)
 
@@ -90,7 +92,7 @@ class ForecastModule(lightning.LightningModule):
         """The optimiser, and the schedule as a pure function of the step."""
         a = self.arguments
         optimizer = OPTIMIZERS[a.optimizer](
-            self.network.parameter_groups(a.learning_rate, a.weight_decay), lr=a.learning_rate
+            parameter_groups(self.network, a.learning_rate, a.weight_decay), lr=a.learning_rate
         )
         if a.schedule == "constant":
             return optimizer
@@ -125,12 +127,14 @@ class ForecastModule(lightning.LightningModule):
             torch.cuda.manual_seed(seed)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The sum over observed cells divided by their count on all devices together."""
+        """The sum over observed cells divided by their count on all devices together, and what encoders add to it."""
         total, count = self._sums(batch)
         world = self.trainer.world_size
         if world > 1:
             count = self.trainer.strategy.reduce(count.clone(), reduce_op="sum")
         loss = total * world / torch.as_tensor(count).clamp(min=1)  # the gradients of devices are averaged
+        for encoder in self.adding:
+            loss = loss + sum(encoder.aux_loss().values())
         if loss.device.type == "cpu" and not isfinite(loss.item()):
             raise TrainingError(_diverged(loss.item(), self.progress.step))
         return loss

@@ -1,0 +1,1 @@
+"""Encoders of windows: steps in, a token for each step out."""

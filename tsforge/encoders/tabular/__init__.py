@@ -1,0 +1,1 @@
+"""Encoders of what is known of a series: ids and numbers in, one vector out."""
