@@ -51,6 +51,9 @@ bench: .venv/ready-dev
 	$(BIN)/python bench/import_time.py
 	$(BIN)/python bench/loader.py
 	$(BIN)/python bench/predict.py
+	$(BIN)/python bench/models.py
+	$(BIN)/python bench/streaming.py
+	$(BIN)/python bench/local.py
 	$(BIN)/python bench/timesnet.py
 	$(BIN)/python bench/store.py
 	$(TUNED) $(BIN)/python bench/kernels.py

@@ -39,20 +39,25 @@ def installed(monkeypatch, tmp_path):
     """Installs a package as pip would: its files, and a folder that says what it adds."""
     monkeypatch.syspath_prepend(str(tmp_path))
     from tsforge.data import DATASETS
+    from tsforge.encoders import ENCODERS
 
-    DATASETS.__dict__.pop("installed", None)
+    def forget() -> None:
+        for catalog in (DATASETS, ENCODERS):
+            catalog.__dict__.pop("installed", None)
 
-    def install(name: str, files: dict[str, str], added: str) -> None:
+    forget()
+
+    def install(name: str, files: dict[str, str], added: str, group: str = "tsforge.datasets") -> None:
         for path, text in files.items():
             (tmp_path / path).parent.mkdir(exist_ok=True)
             (tmp_path / path).write_text(text)
         info = tmp_path / f"{name}-1.0.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text(f"[tsforge.datasets]\n{added}\n")
+        (info / "entry_points.txt").write_text(f"[{group}]\n{added}\n")
 
     yield install
-    DATASETS.__dict__.pop("installed", None)
+    forget()
 
 
 WEATHER = {

@@ -17,14 +17,23 @@ from tsforge.local import LOCAL
 from tsforge.models import MODELS
 
 ROWS = [*MODELS, *LOCAL]
+MODES = {"s4d streaming": {"streaming": True}, "chimera streaming": {"streaming": True, "decode": "closed_loop"}}
+EVERY = [*ROWS, *MODES]
 H, LOOKBACK, SEASON = 4, 12, 6
+
+
+def row(name: str) -> str:
+    """The row of a model in one of its modes."""
+    return name.partition(" ")[0]
 
 
 def make(name: str, **changes: Any) -> Any:
     """A small, quickly trained estimator of a row."""
-    arguments: dict[str, Any] = {"input_size": LOOKBACK, "max_steps": 4, "batch_size": 16, "accelerator": "cpu"}
-    known = signature(estimator(name)).parameters
-    return estimator(name)(h=H, **{k: v for k, v in (arguments | changes).items() if k in known})
+    arguments: dict[str, Any] = {"input_size": LOOKBACK, "max_steps": 4, "batch_size": 16, "accelerator": "cpu",
+                                 "n_trees": 10}
+    made = estimator(row(name))
+    known, arguments = signature(made).parameters, arguments | MODES.get(name, {}) | changes
+    return made(h=H, **{k: v for k, v in arguments.items() if k in known})
 
 
 def series(lengths=(60, 45, 52), channels=1, seed=0, missing=0.0, start=datetime(2024, 1, 1)) -> pl.DataFrame:
@@ -69,7 +78,7 @@ FRAMES = {
 
 
 @pytest.mark.parametrize("kind", FRAMES)
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", EVERY)
 def test_it_fits_and_forecasts_every_step_of_every_series(name, kind):
     data = FRAMES[kind]()
     forecasts = make(name).fit(data).predict()
@@ -79,14 +88,17 @@ def test_it_fits_and_forecasts_every_step_of_every_series(name, kind):
     assert (forecasts.join(ends, on="unique_id").select(pl.col("ds") > pl.col("end")).to_series()).all()
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", EVERY)
 def test_a_frame_of_two_rows_gives_a_forecast_or_a_typed_error(name):
     tiny = frame(series((2,)))
-    if name in MODELS:
+    if row(name) in MODELS:
         with pytest.raises(FrameError, match=r"'s0' has 2 training rows, and a window needs"):
             make(name).fit(tiny)
         tiny, padded = frame(series((H + 2,))), make(name, short="pad", val_size=0)
         assert np.isfinite(values(padded.fit(tiny).predict())).all()
+    elif LOCAL[name].learns:
+        with pytest.raises(FrameError, match=r"'s0': 2 .* too few"):
+            make(name).fit(tiny)
     else:
         assert np.isfinite(values(make(name).fit(tiny).predict())).all()
 
@@ -105,12 +117,12 @@ def with_covariate(table: pl.DataFrame) -> pl.DataFrame:
 
 
 @pytest.mark.parametrize("role", COVARIATES)
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", EVERY)
 def test_it_takes_the_covariates_of_its_card_and_refuses_others_by_name(name, role):
     table = with_covariate(series())
     data = frame(table, **COVARIATES[role])
     model = make(name)
-    if name in MODELS and role not in MODELS[name].covariates:
+    if row(name) in MODELS and role not in MODELS[row(name)].covariates:
         with pytest.raises(TsforgeError, match=f"takes no {role} covariates"):
             model.fit(data)
         return
@@ -121,7 +133,7 @@ def test_it_takes_the_covariates_of_its_card_and_refuses_others_by_name(name, ro
     assert np.isfinite(values(forecasts)).all()
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", EVERY)
 def test_a_series_is_forecast_alike_alone_and_in_company(name):
     table = series((60, 45, 52, 60, 48), missing=0.05)
     model = make(name).fit(frame(table))
@@ -131,7 +143,7 @@ def test_a_series_is_forecast_alike_alone_and_in_company(name):
     np.testing.assert_allclose(values(alone), values(together), atol=1e-5 * sd, rtol=0)
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", EVERY)
 def test_nothing_after_the_cutoff_changes_a_forecast(name):
     table = series((60, 60))
     data, end = frame(table), table["ds"].unique().sort()[-1 - H]
@@ -143,7 +155,7 @@ def test_nothing_after_the_cutoff_changes_a_forecast(name):
     assert not tsforge.backtest([make(name)], seen, n_windows=1).drop("y").equals(before.drop("y"))  # the control
 
 
-@pytest.mark.parametrize("name", [n for n in ROWS if n in LOCAL or "past" in MODELS[n].covariates])
+@pytest.mark.parametrize("name", [n for n in EVERY if n in LOCAL or "past" in MODELS[row(n)].covariates])
 def test_past_covariates_after_the_cutoff_change_nothing(name):
     table = with_covariate(series((60, 60)))
     end = table["ds"].unique().sort()[-1 - H]
@@ -152,17 +164,17 @@ def test_past_covariates_after_the_cutoff_change_nothing(name):
     assert before.equals(after)
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", EVERY)
 def test_the_same_seed_gives_the_same_bits_whatever_was_fitted_before(name):
     data = frame(series((60, 45)))
     first = make(name).fit(data).predict()
     make("dlinear", seed=7).fit(data)
     assert make(name).fit(data).predict().equals(first)
-    if name in MODELS:
+    if row(name) in MODELS:
         assert not make(name, seed=1).fit(data).predict().equals(first)  # the control
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", EVERY)
 def test_saved_and_opened_it_forecasts_the_same(name, tmp_path):
     table = series((80, 70), channels=2, missing=0.05)
     data = frame(table)
@@ -174,7 +186,7 @@ def test_saved_and_opened_it_forecasts_the_same(name, tmp_path):
     assert opened.predict(table, level=[50]).equals(model.predict(table, level=[50]))
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", EVERY)
 def test_a_clone_fits_alike_and_a_recipe_brings_it_back(name):
     data = frame(series((60, 45)))
     model = make(name)
@@ -184,7 +196,7 @@ def test_a_clone_fits_alike_and_a_recipe_brings_it_back(name):
     assert again.get_params() == model.get_params()
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", EVERY)
 def test_refitting_forgets(name):
     one, other = frame(series((60, 45))), frame(series((50,), channels=2, seed=3))
     expected = make(name).fit(other).predict()
@@ -196,7 +208,14 @@ CHOICES = {"periods": ["batch", "fixed"], "norm": ["layer"],
            "channels": ["independent", "mixed"], "init": ["inv", "lin", "real"], "discretisation": ["bilinear"],
            "averaging": ["softmax"], "channel_mixing": ["flat"],
            "decode": ["closed_loop"], "coupling": ["exp", "none"], "transition": ["scalar"],
-           "dt_min": [0.01]}  # arguments that are words, and one that has a bound above it
+           "model": ["AAN"], "variant": ["croston", "tsb"], "order": [(1, 0, 0)], "seasonal_order": [(1, 0, 0)],
+           "strategy": ["direct"], "method": ["simplex"], "max_rows": [20], "kernel": ["linear"],
+           "neurons": [2], "max_depth": [1], "standard_errors": [0.0],
+           "dt_min": [0.01], "d_model": [24]}  # arguments that are words, and those that not every number will do for
+
+
+BESIDE = {"streaming": {"decode": "closed_loop"},  # what an argument needs beside it, where a model has that
+          "neurons": {"standard_errors": 0.0}}
 
 
 def alternatives(parameter) -> list[Any]:
@@ -214,7 +233,7 @@ def alternatives(parameter) -> list[Any]:
 
 
 def network_of(name: str) -> type:
-    return MODELS[name] if name in MODELS else LOCAL[name]
+    return MODELS[row(name)] if row(name) in MODELS else LOCAL[name]
 
 
 OWN = [(name, argument) for name in ROWS for argument in own_arguments(network_of(name))]
@@ -224,14 +243,15 @@ OWN = [(name, argument) for name in ROWS for argument in own_arguments(network_o
 def test_every_argument_changes_something(name, argument):
     network = network_of(name)
     data = frame(series((60, 45), channels=2))
-    before = make(name).fit(data).predict()
+    beside = BESIDE.get(argument, {})
+    before = make(name, **beside).fit(data).predict()
     others = alternatives(own_arguments(network)[argument])
     assert others
     for other in others:
-        assert not make(name, **{argument: other}).fit(data).predict().equals(before), other
+        assert not make(name, **beside, **{argument: other}).fit(data).predict().equals(before), other
 
 
-@pytest.mark.parametrize("name", [n for n in MODELS if MODELS[n].learns])
+@pytest.mark.parametrize("name", [n for n in EVERY if network_of(n).learns])
 def test_it_learns_a_sine_better_than_the_mean(name):
     t = np.arange(300)
     data = frame(pl.DataFrame({"ds": t, "y": np.sin(2 * np.pi * t / SEASON)}))
@@ -241,13 +261,53 @@ def test_it_learns_a_sine_better_than_the_mean(name):
     assert np.mean((point - truth) ** 2) < 0.1 * np.var(np.sin(2 * np.pi * t / SEASON))
 
 
+SMALL = {"n": 2, "n_layers": 1}
+WAYS = {
+    "encoder": {"encoder": {"name": "phnn", **SMALL}},
+    "context": {"context": [{"name": "phnn", "d_model": 4, **SMALL},
+                            {"name": "unified_embedding", "n_buckets": 32, "d_model": 4}]},
+}
+TOLD = [(n, "context") for n in MODELS] + [(n, "encoder") for n in MODELS if MODELS[n].encoder_takes]
+
+
+@pytest.mark.parametrize(("name", "way"), TOLD)
+def test_with_encoders_it_is_cloned_saved_and_opened_alike_and_forecasts_alone_as_in_company(name, way, tmp_path):
+    table = series(missing=0.05)
+    model = make(name, **WAYS[way]).fit(frame(table))
+    forecasts = model.predict()
+    assert clone(model).fit(frame(table)).predict().equals(forecasts)
+    assert type(model).from_recipe(model.to_recipe()).get_params() == model.get_params()
+    model.save(tmp_path / "run")
+    opened = tsforge.open(tmp_path / "run")
+    assert opened.get_params() == model.get_params()
+    assert opened.predict().equals(forecasts)
+    alone = model.predict(frame(table.filter(pl.col("unique_id") == "s2")))
+    together = forecasts.filter(pl.col("unique_id") == "s2")
+    sd = table.filter(pl.col("unique_id") == "s2")["y"].drop_nans().std()
+    np.testing.assert_allclose(values(alone), values(together), atol=1e-5 * sd, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "way"), [("dlinear", "context"), ("timesnet", "encoder"), ("itransformer", "encoder")]
+)
+def test_nothing_after_the_cutoff_reaches_an_encoder(name, way):
+    table = series((60, 60))
+    end = table["ds"].unique().sort()[-1 - H]
+    changed = table.with_columns(y=pl.when(pl.col("ds") > end).then(1e3).otherwise("y"))
+    before, after = (tsforge.backtest([make(name, **WAYS[way])], frame(t), n_windows=1) for t in (table, changed))
+    assert before.drop("y").equals(after.drop("y"))
+
+
 def test_the_preconditions_leave_out_what_the_cards_say():
     left_out = {
         "past": [n for n in MODELS if "past" not in MODELS[n].covariates],
         "future": [n for n in MODELS if "future" not in MODELS[n].covariates],
         "static": [n for n in MODELS if "static" not in MODELS[n].covariates],
         "learns": [n for n in MODELS if not MODELS[n].learns],
+        "encoder": [n for n in MODELS if not MODELS[n].encoder_takes],
     }
-    blind = ["dlinear", "nlinear", "patchtst", "nbeats", "nhits", "echo_state", "chimera", "lightnet"]
+    blind = ["dlinear", "nlinear", "patchtst", "nbeats", "nhits", "echo_state", "chimera", "lightnet",
+             "encoder_forecaster"]
     static = [n for n in MODELS if n != "mambamixer"]
-    assert left_out == {"past": blind, "future": blind, "static": static, "learns": []}
+    plain = [n for n in MODELS if n not in ("s4d", "timesnet", "itransformer", "encoder_forecaster")]
+    assert left_out == {"past": blind, "future": blind, "static": static, "learns": [], "encoder": plain}

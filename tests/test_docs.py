@@ -13,12 +13,14 @@ import yaml
 import tsforge
 from tsforge.cli.list_rows import catalogs
 from tsforge.cli.main import app
-from tsforge.errors import UnknownArgumentError
-from tsforge.estimators.estimator import from_recipe
+from tsforge.errors import TsforgeError, UnknownArgumentError
+from tsforge.estimators.grid import read_grid
 from tsforge.estimators.parameters import OURS
+from tsforge.estimators.run import unfitted
+from tsforge.estimators.study_checks import check_cells
 from tsforge.evaluation.metrics import METRICS
 from tsforge.training.arguments import TRAINING
-from tsforge.training.recipe import read_recipe
+from tsforge.training.recipe import Recipe, read_given, read_recipe
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "bench").glob("*.md"))]
@@ -99,18 +101,32 @@ def test_the_journey_of_the_readme_runs(tmp_path, monkeypatch, capsys):
     assert "SeasonalNaive" in capsys.readouterr().out
 
 
+def recipes_of(given: dict[str, Any]) -> list[Recipe]:
+    """The recipe, or those of the runs of a study, seen to be different runs whose arguments can be."""
+    if "grid" not in given:
+        return [read_recipe(given)]
+    cells = read_grid(given)
+    check_cells(cells)
+    assert len({cell.name for cell in cells}) == len(cells)
+    return [cell.recipe for cell in cells]
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.stem)
 def test_a_recipe_reads_and_makes_its_estimator(path):
-    recipe = read_recipe(path)
-    made = from_recipe({"model": recipe.model, "train": recipe.train})
-    assert made.key == recipe.model["name"]
+    for recipe in recipes_of(read_given(path)):
+        assert unfitted(recipe, recipe.split.val).key == recipe.model["name"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_a_recipe_on_a_page_reads_and_makes_its_estimator(page):
     for block in blocks(page, "yaml"):
-        recipe = read_recipe(yaml.safe_load(block))
-        from_recipe({"model": recipe.model, "train": recipe.train})
+        for recipe in recipes_of(yaml.safe_load(block)):
+            unfitted(recipe, recipe.split.val)
+
+
+def test_a_study_with_a_cell_that_is_no_recipe_would_be_seen():
+    with pytest.raises(TsforgeError, match="kernel_sise"):
+        recipes_of({"model": {"name": "dlinear", "h": 3}, "grid": {"model.kernel_sise": [3, 5]}})
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
@@ -134,6 +150,9 @@ def test_the_readme_names_every_row_as_the_catalogs_do():
         assert [row["name"], row["class"], row["paper"], row["summary"]] in told
     for row in known["datasets"]:
         assert [row["name"], row["paper"], row["summary"]] in table_rows(text_of(ROOT / "docs" / "datasets.md"))
+    for row in known["encoders"]:
+        expected = [row[part] for part in ("name", "class", "family", "paper", "summary")]
+        assert expected in table_rows(text_of(ROOT / "docs" / "encoders.md"))
     for row in (*known["losses"], *known["metrics"]):
         assert f"`{row['name']}`" in text_of(ROOT / "README.md")
 

@@ -14,7 +14,8 @@ FROM = {
     "Frame": "tsforge.frame.frame.Frame", "Split": "tsforge.frame.split.Split",
     "load": "tsforge.data.load.load", "open": "tsforge.estimators.run.open_run",
     "evaluate": "tsforge.evaluation.evaluate.evaluate", "backtest": "tsforge.evaluation.backtest.backtest",
-    "WindowSplit": "tsforge.evaluation.backtest.WindowSplit",
+    "compare": "tsforge.evaluation.compare.compare", "leaderboard": "tsforge.evaluation.leaderboard.leaderboard",
+    "ranking": "tsforge.evaluation.ranking.ranking", "WindowSplit": "tsforge.evaluation.backtest.WindowSplit",
     "forecasts_to_nixtla": "tsforge.evaluation.backtest.forecasts_to_nixtla",
 }
 ESTIMATORS = {row["class"]: (catalog, row["name"]) for catalog in (MODELS, LOCAL) for row in catalog.rows()}

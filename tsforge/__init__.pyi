@@ -17,19 +17,31 @@ from tsforge.frame.frame import Frame as Frame
 from tsforge.frame.split import Split as Split
 from tsforge.evaluation.backtest import WindowSplit as WindowSplit
 from tsforge.evaluation.backtest import backtest as backtest
+from tsforge.evaluation.compare import compare as compare
 from tsforge.evaluation.evaluate import evaluate as evaluate
 from tsforge.evaluation.backtest import forecasts_to_nixtla as forecasts_to_nixtla
+from tsforge.evaluation.leaderboard import leaderboard as leaderboard
 from tsforge.data.load import load as load
 from tsforge.estimators.run import open_run as open
+from tsforge.evaluation.ranking import ranking as ranking
 
 __all__ = [
     "__version__",
+    "ARIMA",
+    "Analogs",
+    "Boosting",
     "CNN1D",
     "Chimera",
+    "Croston",
     "DLinear",
     "Drift",
+    "ETS",
     "EchoState",
+    "EncoderForecaster",
     "Frame",
+    "GMDH",
+    "GRNN",
+    "KernelAR",
     "LSTM",
     "LightNet",
     "MLP",
@@ -38,19 +50,28 @@ __all__ = [
     "NBEATS",
     "NHiTS",
     "NLinear",
+    "NVAR",
     "Naive",
     "PatchTST",
+    "RandomForest",
+    "Ridge",
     "S4D",
+    "STLETS",
+    "SVR",
     "SeasonalNaive",
     "Split",
+    "Theta",
     "TimesNet",
     "WindowSplit",
     "backtest",
+    "compare",
     "evaluate",
     "forecasts_to_nixtla",
     "iTransformer",
+    "leaderboard",
     "load",
     "open",
+    "ranking",
 ]
 
 class _Estimator(BaseEstimator):
@@ -104,10 +125,106 @@ class _Estimator(BaseEstimator):
     def set_params(self, **params: Any) -> Self:
         """Changes arguments. What was learned with others is forgotten; a new `alias` or `accelerator` keeps it."""
     def to_recipe(self) -> dict[str, Any]:
-        """The arguments as the `model` and `train` parts of a recipe; `from_recipe` is the inverse."""
+        """The arguments as the parts of a recipe: `model`, `train`, and `encoder`, `context` where there are any."""
     @classmethod
     def from_recipe(cls, recipe: Mapping[str, Any]) -> Self:
-        """The estimator that the `model` and `train` parts of a recipe describe; `to_recipe` is the inverse."""
+        """The estimator that the `model`, `encoder`, `context` and `train` parts of a recipe describe."""
+
+class ARIMA(_Estimator):
+    """An ARIMA of each channel; covariates known ahead are regressors.
+
+    Args:
+        h: Steps ahead.
+        season: Steps of one season; None takes that of the frame.
+        order: p, d, q. None chooses them by AICc and d by the KPSS test, with a constant or drift where that is better.
+            A given order has a constant where nothing is differenced, as in statsmodels.
+        seasonal_order: P, D, Q. None chooses them where `order` is None too and the season is 2 to 48 steps and comes
+            three times, else there are none.
+
+    Raises:
+        ArgumentError: an order is not three whole numbers that can work.
+    """
+    h: int
+    season: int | None
+    order: Sequence[int] | None
+    seasonal_order: Sequence[int] | None
+    val_size: float | int | None
+    errors: str
+    workers: int | None
+    alias: str | None
+    def __init__(
+        self, h: int, *, season: int | None = None, order: Sequence[int] | None = None,
+        seasonal_order: Sequence[int] | None = None, val_size: float | int | None = 0.1, errors: str = 'raise',
+        workers: int | None = None, alias: str | None = None,
+    ) -> None: ...
+
+class Analogs(_Estimator):
+    """Nearest neighbours among the delay vectors of one series.
+
+    Args:
+        h: Steps ahead.
+        delays: Delays in a vector, or several among which validation chooses.
+        stride: Steps between them, or several.
+        method: `"smap"` or `"simplex"`.
+        neighbours: Neighbours, or several to choose from; an S-map has at least two more than the features of a vector.
+        theta: How local the S-map is, 0 (all neighbours count the same) or more, or several to choose from.
+
+    Raises:
+        ArgumentError: a word is unknown, `theta` is below 0, or a number is below 1.
+    """
+    h: int
+    delays: int | Sequence[int]
+    stride: int | Sequence[int]
+    method: str
+    neighbours: int | Sequence[int]
+    theta: float | int | Sequence[float | int]
+    val_size: float | int | None
+    errors: str
+    workers: int | None
+    alias: str | None
+    def __init__(
+        self, h: int, *, delays: int | Sequence[int] = (2, 4, 6), stride: int | Sequence[int] = (1, 3),
+        method: str = 'smap', neighbours: int | Sequence[int] = (4, 12, 40),
+        theta: float | int | Sequence[float | int] = (0.0, 2.0, 6.0), val_size: float | int | None = 0.1,
+        errors: str = 'raise', workers: int | None = None, alias: str | None = None,
+    ) -> None: ...
+
+class Boosting(_Estimator):
+    """Gradient boosting on lags. Nothing is drawn, and it does not stop early: a series has few rows to hold back.
+
+    Args:
+        h: Steps ahead.
+        season: Steps of one season; None takes that of the frame.
+        lags: A number of steps, the lags themselves, `"embedding"`, or None: see LagRegression.
+        strategy: `"recursive"` or `"direct"`, which grows a booster for each step ahead.
+        channels: `"independent"` or `"mixed"`.
+        n_trees: Trees, one after another.
+        shrinkage: Share of each tree that is added; a smaller one needs more trees.
+        max_depth: Splits from the root to a leaf, at most.
+        min_samples_leaf: Rows in a leaf, at least.
+
+    Raises:
+        ArgumentError: a number is out of its range, or an argument of the lags has a value that cannot work.
+    """
+    h: int
+    season: int | None
+    lags: int | Sequence[int] | str | None
+    strategy: str
+    channels: str
+    n_trees: int
+    shrinkage: float | int
+    max_depth: int
+    min_samples_leaf: int
+    val_size: float | int | None
+    errors: str
+    workers: int | None
+    alias: str | None
+    def __init__(
+        self, h: int, *, season: int | None = None, lags: int | Sequence[int] | str | None = None,
+        strategy: str = 'recursive', channels: str = 'independent', n_trees: int = 100, shrinkage: float | int = 0.1,
+        max_depth: int = 3, min_samples_leaf: int = 5, val_size: float | int | None = 0.1, errors: str = 'raise',
+        workers: int | None = None, alias: str | None = None,
+    ) -> None: ...
 
 class CNN1D(_Estimator):
     """Residual layers of two dilated causal convolutions each, and a direct head.
@@ -127,7 +244,7 @@ class CNN1D(_Estimator):
         ArgumentError: a size is below 1, `kernel_size` below 2, or `dropout` is not in [0, 1).
 
     It forecasts h steps from the last input_size (None: 2 h, rounded up to a season). The arguments of training
-    are those of `tsforge.training.arguments.TrainArguments`.
+    are those of `tsforge.training.arguments.TrainArguments`; docs/encoders.md tells of encoders.
     """
     h: int
     input_size: int | None
@@ -136,6 +253,7 @@ class CNN1D(_Estimator):
     kernel_size: int
     dropout: float
     instance_norm: bool
+    context: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | Sequence[str | Mapping[str, Any] | tuple[type, Mapping[str, Any]]] | None
     max_steps: int | None
     max_epochs: int | None
     optimizer: str
@@ -164,15 +282,17 @@ class CNN1D(_Estimator):
     alias: str | None
     def __init__(
         self, h: int, input_size: int | None = None, *, d_model: int = 32, n_layers: int | None = None,
-        kernel_size: int = 3, dropout: float = 0.1, instance_norm: bool = True, max_steps: int | None = None,
-        max_epochs: int | None = None, optimizer: str = 'adam', learning_rate: float = 0.001,
-        weight_decay: float = 0.0, schedule: str = 'constant', gradient_clip: float | None = None,
-        batch_size: int = 32, drop_last: bool = False, validate_every: int | None = None,
-        early_stop_patience: int | None = None, val_size: float | int | None = 0.1, calibration_share: float = 0.5,
-        loss: str | Mapping[str, Any] = 'mse', scaler: str | None = 'standard', scaler_scope: str = 'series',
-        short: str = 'drop', seed: int = 0, threads: int | None = None, checkpoint_every: int | None = None,
-        accelerator: str = 'auto', devices: int | list[int] = 1, strategy: str = 'auto', precision: int | str = 32,
-        trainer_kwargs: Mapping[str, Any] | None = None, alias: str | None = None,
+        kernel_size: int = 3, dropout: float = 0.1, instance_norm: bool = True,
+        context: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | Sequence[str | Mapping[str, Any] | tuple[type, Mapping[str, Any]]] | None = None,
+        max_steps: int | None = None, max_epochs: int | None = None, optimizer: str = 'adam',
+        learning_rate: float = 0.001, weight_decay: float = 0.0, schedule: str = 'constant',
+        gradient_clip: float | None = None, batch_size: int = 32, drop_last: bool = False,
+        validate_every: int | None = None, early_stop_patience: int | None = None, val_size: float | int | None = 0.1,
+        calibration_share: float = 0.5, loss: str | Mapping[str, Any] = 'mse', scaler: str | None = 'standard',
+        scaler_scope: str = 'series', short: str = 'drop', seed: int = 0, threads: int | None = None,
+        checkpoint_every: int | None = None, accelerator: str = 'auto', devices: int | list[int] = 1,
+        strategy: str = 'auto', precision: int | str = 32, trainer_kwargs: Mapping[str, Any] | None = None,
+        alias: str | None = None,
     ) -> None: ...
 
 class Chimera(_Estimator):
@@ -197,12 +317,16 @@ class Chimera(_Estimator):
         selective: Steps, inputs and readouts of the states depend on the input.
         long_step: Longest step of time at which the state spaces of long memory start; the shortest is a tenth.
         seasonal_step: The same of those of short memory.
+        streaming: A context that grows from the start of the series, for `decode="closed_loop"`: `update` then reads
+            new rows at a constant cost per step. It trains on windows of `input_size` all the same, and therefore
+            normalisation and states look back over about `input_size` steps.
 
     Raises:
-        ArgumentError: a size is below 1, a step not above 0, `dropout` not in [0, 1), or a word is not known.
+        ArgumentError: a size is below 1, a step not above 0, `dropout` not in [0, 1), a word is not known, or
+            `streaming` is asked of `decode="direct"`.
 
     It forecasts h steps from the last input_size (None: 2 h, rounded up to a season). The arguments of training
-    are those of `tsforge.training.arguments.TrainArguments`.
+    are those of `tsforge.training.arguments.TrainArguments`; docs/encoders.md tells of encoders.
     """
     h: int
     input_size: int | None
@@ -217,6 +341,8 @@ class Chimera(_Estimator):
     selective: bool
     long_step: float
     seasonal_step: float
+    streaming: bool
+    context: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | Sequence[str | Mapping[str, Any] | tuple[type, Mapping[str, Any]]] | None
     max_steps: int | None
     max_epochs: int | None
     optimizer: str
@@ -247,6 +373,8 @@ class Chimera(_Estimator):
         self, h: int, input_size: int | None = None, *, d_model: int = 16, d_state: int = 16, n_layers: int = 2,
         dropout: float = 0.1, decode: str = 'direct', coupling: str = 'zoh_input', transition: str = 'diagonal',
         bidirectional: bool = True, selective: bool = True, long_step: float = 0.01, seasonal_step: float = 1.0,
+        streaming: bool = False,
+        context: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | Sequence[str | Mapping[str, Any] | tuple[type, Mapping[str, Any]]] | None = None,
         max_steps: int | None = None, max_epochs: int | None = None, optimizer: str = 'adam',
         learning_rate: float = 0.001, weight_decay: float = 0.0, schedule: str = 'constant',
         gradient_clip: float | None = None, batch_size: int = 32, drop_last: bool = False,
@@ -255,6 +383,33 @@ class Chimera(_Estimator):
         scaler_scope: str = 'series', short: str = 'drop', seed: int = 0, threads: int | None = None,
         checkpoint_every: int | None = None, accelerator: str = 'auto', devices: int | list[int] = 1,
         strategy: str = 'auto', precision: int | str = 32, trainer_kwargs: Mapping[str, Any] | None = None,
+        alias: str | None = None,
+    ) -> None: ...
+
+class Croston(_Estimator):
+    """A flat forecast of the mean demand per step; 0 before the first demand.
+
+    Args:
+        h: Steps ahead.
+        variant: `"croston"`, too large on average by a factor of up to 1 / (1 - beta/2); `"sba"`, which takes that off;
+            or `"tsb"`, which sinks while there is no demand.
+        alpha: Weight of the last demand in its size.
+        beta: Weight of the last interval, or of the last step in the probability of a demand.
+
+    Raises:
+        ArgumentError: an argument has a value that cannot work.
+    """
+    h: int
+    variant: str
+    alpha: float | int
+    beta: float | int
+    val_size: float | int | None
+    errors: str
+    workers: int | None
+    alias: str | None
+    def __init__(
+        self, h: int, *, variant: str = 'sba', alpha: float | int = 0.1, beta: float | int = 0.1,
+        val_size: float | int | None = 0.1, errors: str = 'raise', workers: int | None = None,
         alias: str | None = None,
     ) -> None: ...
 
@@ -269,12 +424,13 @@ class DLinear(_Estimator):
         ArgumentError: `kernel_size` is even or below 1.
 
     It forecasts h steps from the last input_size (None: 2 h, rounded up to a season). The arguments of training
-    are those of `tsforge.training.arguments.TrainArguments`.
+    are those of `tsforge.training.arguments.TrainArguments`; docs/encoders.md tells of encoders.
     """
     h: int
     input_size: int | None
     kernel_size: int
     individual: bool
+    context: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | Sequence[str | Mapping[str, Any] | tuple[type, Mapping[str, Any]]] | None
     max_steps: int | None
     max_epochs: int | None
     optimizer: str
@@ -303,6 +459,7 @@ class DLinear(_Estimator):
     alias: str | None
     def __init__(
         self, h: int, input_size: int | None = None, *, kernel_size: int = 25, individual: bool = False,
+        context: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | Sequence[str | Mapping[str, Any] | tuple[type, Mapping[str, Any]]] | None = None,
         max_steps: int | None = None, max_epochs: int | None = None, optimizer: str = 'adam',
         learning_rate: float = 0.001, weight_decay: float = 0.0, schedule: str = 'constant',
         gradient_clip: float | None = None, batch_size: int = 32, drop_last: bool = False,
@@ -318,8 +475,39 @@ class Drift(_Estimator):
     """Goes on at the mean change per step between the first and the last observed value."""
     h: int
     val_size: float | int | None
+    errors: str
+    workers: int | None
     alias: str | None
-    def __init__(self, h: int, *, val_size: float | int | None = 0.1, alias: str | None = None) -> None: ...
+    def __init__(
+        self, h: int, *, val_size: float | int | None = 0.1, errors: str = 'raise', workers: int | None = None,
+        alias: str | None = None,
+    ) -> None: ...
+
+class ETS(_Estimator):
+    """Exponential smoothing, each channel by itself. A history that begins as the training rows did goes on from the
+    fitted initial states, any other from its own first steps.
+
+    Args:
+        h: Steps ahead.
+        season: Steps of one season; None takes that of the frame.
+        model: Error, trend and season, as `"AAdM"`: `N` none, `A` additive, `M` multiplicative, `d` after a trend that
+            is damped, or `Z`: chosen by AICc. A season above 60 steps is never chosen, one above 24 never as
+            multiplicative: take STLETS.
+
+    Raises:
+        ArgumentError: `model` is no such word, or asks for a season of 1 step.
+    """
+    h: int
+    season: int | None
+    model: str
+    val_size: float | int | None
+    errors: str
+    workers: int | None
+    alias: str | None
+    def __init__(
+        self, h: int, *, season: int | None = None, model: str = 'ZZZ', val_size: float | int | None = 0.1,
+        errors: str = 'raise', workers: int | None = None, alias: str | None = None,
+    ) -> None: ...
 
 class EchoState(_Estimator):
     """A reservoir and a linear readout of (1 + channels + reservoir_size) * h * channels * outputs parameters.
@@ -342,7 +530,7 @@ class EchoState(_Estimator):
         ArgumentError: a number is out of its range, or `ridge` is given for several outputs.
 
     It forecasts h steps from the last input_size (None: 2 h, rounded up to a season). The arguments of training
-    are those of `tsforge.training.arguments.TrainArguments`.
+    are those of `tsforge.training.arguments.TrainArguments`; docs/encoders.md tells of encoders.
     """
     h: int
     input_size: int | None
@@ -353,6 +541,7 @@ class EchoState(_Estimator):
     density: float
     ridge: float | None
     centred: bool
+    context: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | Sequence[str | Mapping[str, Any] | tuple[type, Mapping[str, Any]]] | None
     max_steps: int | None
     max_epochs: int | None
     optimizer: str
@@ -382,7 +571,9 @@ class EchoState(_Estimator):
     def __init__(
         self, h: int, input_size: int | None = None, *, reservoir_size: int = 300, spectral_radius: float = 0.9,
         leak: float = 0.5, input_scaling: float = 0.5, density: float = 0.1, ridge: float | None = 0.0001,
-        centred: bool = True, max_steps: int | None = None, max_epochs: int | None = None, optimizer: str = 'adam',
+        centred: bool = True,
+        context: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | Sequence[str | Mapping[str, Any] | tuple[type, Mapping[str, Any]]] | None = None,
+        max_steps: int | None = None, max_epochs: int | None = None, optimizer: str = 'adam',
         learning_rate: float = 0.001, weight_decay: float = 0.0, schedule: str = 'constant',
         gradient_clip: float | None = None, batch_size: int = 32, drop_last: bool = False,
         validate_every: int | None = None, early_stop_patience: int | None = None, val_size: float | int | None = 0.1,
@@ -390,6 +581,168 @@ class EchoState(_Estimator):
         scaler_scope: str = 'series', short: str = 'drop', seed: int = 0, threads: int | None = None,
         checkpoint_every: int | None = None, accelerator: str = 'auto', devices: int | list[int] = 1,
         strategy: str = 'auto', precision: int | str = 32, trainer_kwargs: Mapping[str, Any] | None = None,
+        alias: str | None = None,
+    ) -> None: ...
+
+class EncoderForecaster(_Estimator):
+    """(input_size + 1) * h + (d_model + 1) * channels * outputs parameters beside those of the encoder.
+
+    The encoder is `encoder=`, one of `tsforge list encoders` that gives tokens, or your own.
+
+    Args:
+        d_model: Width of a token.
+        dropout: Share of the tokens' features that is dropped in training.
+        instance_norm: Normalise each window by its own mean and deviation.
+
+    Raises:
+        ArgumentError: `d_model` is below 1, or `dropout` is not in [0, 1).
+
+    It forecasts h steps from the last input_size (None: 2 h, rounded up to a season). The arguments of training
+    are those of `tsforge.training.arguments.TrainArguments`; docs/encoders.md tells of encoders.
+    """
+    h: int
+    input_size: int | None
+    d_model: int
+    dropout: float
+    instance_norm: bool
+    encoder: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | None
+    context: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | Sequence[str | Mapping[str, Any] | tuple[type, Mapping[str, Any]]] | None
+    max_steps: int | None
+    max_epochs: int | None
+    optimizer: str
+    learning_rate: float
+    weight_decay: float
+    schedule: str
+    gradient_clip: float | None
+    batch_size: int
+    drop_last: bool
+    validate_every: int | None
+    early_stop_patience: int | None
+    val_size: float | int | None
+    calibration_share: float
+    loss: str | Mapping[str, Any]
+    scaler: str | None
+    scaler_scope: str
+    short: str
+    seed: int
+    threads: int | None
+    checkpoint_every: int | None
+    accelerator: str
+    devices: int | list[int]
+    strategy: str
+    precision: int | str
+    trainer_kwargs: Mapping[str, Any] | None
+    alias: str | None
+    def __init__(
+        self, h: int, input_size: int | None = None, *, d_model: int = 64, dropout: float = 0.1,
+        instance_norm: bool = True, encoder: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | None = 'phnn',
+        context: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | Sequence[str | Mapping[str, Any] | tuple[type, Mapping[str, Any]]] | None = None,
+        max_steps: int | None = None, max_epochs: int | None = None, optimizer: str = 'adam',
+        learning_rate: float = 0.001, weight_decay: float = 0.0, schedule: str = 'constant',
+        gradient_clip: float | None = None, batch_size: int = 32, drop_last: bool = False,
+        validate_every: int | None = None, early_stop_patience: int | None = None, val_size: float | int | None = 0.1,
+        calibration_share: float = 0.5, loss: str | Mapping[str, Any] = 'mse', scaler: str | None = 'standard',
+        scaler_scope: str = 'series', short: str = 'drop', seed: int = 0, threads: int | None = None,
+        checkpoint_every: int | None = None, accelerator: str = 'auto', devices: int | list[int] = 1,
+        strategy: str = 'auto', precision: int | str = 32, trainer_kwargs: Mapping[str, Any] | None = None,
+        alias: str | None = None,
+    ) -> None: ...
+
+class GMDH(_Estimator):
+    """A polynomial network on lags; time grows with the square of their number.
+
+    Args:
+        h: Steps ahead.
+        season: Steps of one season; None takes that of the frame.
+        lags: A number of steps, the lags themselves, `"embedding"`, or None: see LagRegression.
+        strategy: `"recursive"` or `"direct"`.
+        channels: `"independent"` or `"mixed"`.
+        neurons: Neurons that a layer keeps.
+        standard_errors: How surely a layer must be better than what was there. 0 is the plain rule: grow until the
+            criterion rises.
+
+    Raises:
+        ArgumentError: a number is out of its range, or an argument of the lags has a value that cannot work.
+    """
+    h: int
+    season: int | None
+    lags: int | Sequence[int] | str | None
+    strategy: str
+    channels: str
+    neurons: int
+    standard_errors: float | int
+    val_size: float | int | None
+    errors: str
+    workers: int | None
+    alias: str | None
+    def __init__(
+        self, h: int, *, season: int | None = None, lags: int | Sequence[int] | str | None = None,
+        strategy: str = 'recursive', channels: str = 'independent', neurons: int = 24,
+        standard_errors: float | int = 2.0, val_size: float | int | None = 0.1, errors: str = 'raise',
+        workers: int | None = None, alias: str | None = None,
+    ) -> None: ...
+
+class GRNN(_Estimator):
+    """Kernel regression on lags. Its answers stay within the range of the training rows, all of which it keeps.
+
+    Args:
+        h: Steps ahead.
+        season: Steps of one season; None takes that of the frame.
+        lags: A number of steps, the lags themselves, `"embedding"`, or None: see LagRegression.
+        strategy: `"recursive"` or `"direct"`.
+        channels: `"independent"` or `"mixed"`.
+        bandwidth: s, in sd of the features; None chooses by leave-one-out errors among 32 from a quarter of the
+            distance of neighbours to four times the largest distance.
+
+    Raises:
+        ArgumentError: `bandwidth` is not positive, or an argument of the lags has a value that cannot work.
+    """
+    h: int
+    season: int | None
+    lags: int | Sequence[int] | str | None
+    strategy: str
+    channels: str
+    bandwidth: float | int | None
+    val_size: float | int | None
+    errors: str
+    workers: int | None
+    alias: str | None
+    def __init__(
+        self, h: int, *, season: int | None = None, lags: int | Sequence[int] | str | None = None,
+        strategy: str = 'recursive', channels: str = 'independent', bandwidth: float | int | None = None,
+        val_size: float | int | None = 0.1, errors: str = 'raise', workers: int | None = None,
+        alias: str | None = None,
+    ) -> None: ...
+
+class KernelAR(_Estimator):
+    """Kernel autoregression of all channels together.
+
+    Args:
+        h: Steps ahead.
+        delays: Delays in a vector, or several among which validation chooses.
+        stride: Steps between them, or several.
+        width: Width of the kernel in median distances of delay vectors, or several.
+        penalty: Ridge relative to the variance of the function, or several; larger ones for noisier series.
+        max_rows: Rows learned from, the last ones: time grows with their cube, memory with their square.
+
+    Raises:
+        ArgumentError: a width or a penalty is not positive, or a number of steps is below 1.
+    """
+    h: int
+    delays: int | Sequence[int]
+    stride: int | Sequence[int]
+    width: float | int | Sequence[float | int]
+    penalty: float | int | Sequence[float | int]
+    max_rows: int
+    val_size: float | int | None
+    errors: str
+    workers: int | None
+    alias: str | None
+    def __init__(
+        self, h: int, *, delays: int | Sequence[int] = (2, 4, 8), stride: int | Sequence[int] = 1,
+        width: float | int | Sequence[float | int] = (0.5, 1.0, 2.0, 4.0),
+        penalty: float | int | Sequence[float | int] = (1e-12, 1e-09, 1e-06, 0.0001, 0.01, 0.1), max_rows: int = 1000,
+        val_size: float | int | None = 0.1, errors: str = 'raise', workers: int | None = None,
         alias: str | None = None,
     ) -> None: ...
 
@@ -409,7 +762,7 @@ class LSTM(_Estimator):
         ArgumentError: a size is below 1, or `dropout` is not in [0, 1).
 
     It forecasts h steps from the last input_size (None: 2 h, rounded up to a season). The arguments of training
-    are those of `tsforge.training.arguments.TrainArguments`.
+    are those of `tsforge.training.arguments.TrainArguments`; docs/encoders.md tells of encoders.
     """
     h: int
     input_size: int | None
@@ -417,6 +770,7 @@ class LSTM(_Estimator):
     n_layers: int
     dropout: float
     instance_norm: bool
+    context: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | Sequence[str | Mapping[str, Any] | tuple[type, Mapping[str, Any]]] | None
     max_steps: int | None
     max_epochs: int | None
     optimizer: str
@@ -445,8 +799,10 @@ class LSTM(_Estimator):
     alias: str | None
     def __init__(
         self, h: int, input_size: int | None = None, *, d_model: int = 64, n_layers: int = 2, dropout: float = 0.1,
-        instance_norm: bool = True, max_steps: int | None = None, max_epochs: int | None = None,
-        optimizer: str = 'adam', learning_rate: float = 0.001, weight_decay: float = 0.0, schedule: str = 'constant',
+        instance_norm: bool = True,
+        context: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | Sequence[str | Mapping[str, Any] | tuple[type, Mapping[str, Any]]] | None = None,
+        max_steps: int | None = None, max_epochs: int | None = None, optimizer: str = 'adam',
+        learning_rate: float = 0.001, weight_decay: float = 0.0, schedule: str = 'constant',
         gradient_clip: float | None = None, batch_size: int = 32, drop_last: bool = False,
         validate_every: int | None = None, early_stop_patience: int | None = None, val_size: float | int | None = 0.1,
         calibration_share: float = 0.5, loss: str | Mapping[str, Any] = 'mse', scaler: str | None = 'standard',
@@ -476,7 +832,7 @@ class LightNet(_Estimator):
         ArgumentError: a size is below 1, a head has fewer than 2 channels, or `dropout` is not in [0, 1).
 
     It forecasts h steps from the last input_size (None: 2 h, rounded up to a season). The arguments of training
-    are those of `tsforge.training.arguments.TrainArguments`.
+    are those of `tsforge.training.arguments.TrainArguments`; docs/encoders.md tells of encoders.
     """
     h: int
     input_size: int | None
@@ -488,6 +844,7 @@ class LightNet(_Estimator):
     dropout: float
     causal: bool
     sink: bool
+    context: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | Sequence[str | Mapping[str, Any] | tuple[type, Mapping[str, Any]]] | None
     max_steps: int | None
     max_epochs: int | None
     optimizer: str
@@ -517,6 +874,7 @@ class LightNet(_Estimator):
     def __init__(
         self, h: int, input_size: int | None = None, *, patch_len: int = 8, d_model: int = 64, n_heads: int = 4,
         n_layers: int = 2, d_ff: int = 128, dropout: float = 0.1, causal: bool = False, sink: bool = False,
+        context: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | Sequence[str | Mapping[str, Any] | tuple[type, Mapping[str, Any]]] | None = None,
         max_steps: int | None = None, max_epochs: int | None = None, optimizer: str = 'adam',
         learning_rate: float = 0.001, weight_decay: float = 0.0, schedule: str = 'constant',
         gradient_clip: float | None = None, batch_size: int = 32, drop_last: bool = False,
@@ -546,7 +904,7 @@ class MLP(_Estimator):
         ArgumentError: a size is below 1, `dropout` is not in [0, 1), or `channels` is neither of the two.
 
     It forecasts h steps from the last input_size (None: 2 h, rounded up to a season). The arguments of training
-    are those of `tsforge.training.arguments.TrainArguments`.
+    are those of `tsforge.training.arguments.TrainArguments`; docs/encoders.md tells of encoders.
     """
     h: int
     input_size: int | None
@@ -555,6 +913,7 @@ class MLP(_Estimator):
     dropout: float
     channels: str
     instance_norm: bool
+    context: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | Sequence[str | Mapping[str, Any] | tuple[type, Mapping[str, Any]]] | None
     max_steps: int | None
     max_epochs: int | None
     optimizer: str
@@ -583,15 +942,17 @@ class MLP(_Estimator):
     alias: str | None
     def __init__(
         self, h: int, input_size: int | None = None, *, d_model: int = 256, n_layers: int = 2, dropout: float = 0.1,
-        channels: str = 'independent', instance_norm: bool = True, max_steps: int | None = None,
-        max_epochs: int | None = None, optimizer: str = 'adam', learning_rate: float = 0.001,
-        weight_decay: float = 0.0, schedule: str = 'constant', gradient_clip: float | None = None,
-        batch_size: int = 32, drop_last: bool = False, validate_every: int | None = None,
-        early_stop_patience: int | None = None, val_size: float | int | None = 0.1, calibration_share: float = 0.5,
-        loss: str | Mapping[str, Any] = 'mse', scaler: str | None = 'standard', scaler_scope: str = 'series',
-        short: str = 'drop', seed: int = 0, threads: int | None = None, checkpoint_every: int | None = None,
-        accelerator: str = 'auto', devices: int | list[int] = 1, strategy: str = 'auto', precision: int | str = 32,
-        trainer_kwargs: Mapping[str, Any] | None = None, alias: str | None = None,
+        channels: str = 'independent', instance_norm: bool = True,
+        context: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | Sequence[str | Mapping[str, Any] | tuple[type, Mapping[str, Any]]] | None = None,
+        max_steps: int | None = None, max_epochs: int | None = None, optimizer: str = 'adam',
+        learning_rate: float = 0.001, weight_decay: float = 0.0, schedule: str = 'constant',
+        gradient_clip: float | None = None, batch_size: int = 32, drop_last: bool = False,
+        validate_every: int | None = None, early_stop_patience: int | None = None, val_size: float | int | None = 0.1,
+        calibration_share: float = 0.5, loss: str | Mapping[str, Any] = 'mse', scaler: str | None = 'standard',
+        scaler_scope: str = 'series', short: str = 'drop', seed: int = 0, threads: int | None = None,
+        checkpoint_every: int | None = None, accelerator: str = 'auto', devices: int | list[int] = 1,
+        strategy: str = 'auto', precision: int | str = 32, trainer_kwargs: Mapping[str, Any] | None = None,
+        alias: str | None = None,
     ) -> None: ...
 
 class MambaMixer(_Estimator):
@@ -621,7 +982,7 @@ class MambaMixer(_Estimator):
         ArgumentError: a size is below 1, the stride jumps over steps, `dropout` is not in [0, 1), or a word is unknown.
 
     It forecasts h steps from the last input_size (None: 2 h, rounded up to a season). The arguments of training
-    are those of `tsforge.training.arguments.TrainArguments`.
+    are those of `tsforge.training.arguments.TrainArguments`; docs/encoders.md tells of encoders.
     """
     h: int
     input_size: int | None
@@ -636,6 +997,7 @@ class MambaMixer(_Estimator):
     channel_mixing: str
     dropout: float
     instance_norm: bool
+    context: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | Sequence[str | Mapping[str, Any] | tuple[type, Mapping[str, Any]]] | None
     max_steps: int | None
     max_epochs: int | None
     optimizer: str
@@ -666,6 +1028,7 @@ class MambaMixer(_Estimator):
         self, h: int, input_size: int | None = None, *, d_model: int = 32, d_state: int = 16, expand: int = 2,
         kernel_size: int = 4, n_layers: int = 2, patch_len: int = 16, stride: int = 8, averaging: str = 'free',
         channel_mixing: str = 'per_patch', dropout: float = 0.1, instance_norm: bool = True,
+        context: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | Sequence[str | Mapping[str, Any] | tuple[type, Mapping[str, Any]]] | None = None,
         max_steps: int | None = None, max_epochs: int | None = None, optimizer: str = 'adam',
         learning_rate: float = 0.001, weight_decay: float = 0.0, schedule: str = 'constant',
         gradient_clip: float | None = None, batch_size: int = 32, drop_last: bool = False,
@@ -681,8 +1044,13 @@ class Mean(_Estimator):
     """Repeats the mean of all observed values."""
     h: int
     val_size: float | int | None
+    errors: str
+    workers: int | None
     alias: str | None
-    def __init__(self, h: int, *, val_size: float | int | None = 0.1, alias: str | None = None) -> None: ...
+    def __init__(
+        self, h: int, *, val_size: float | int | None = 0.1, errors: str = 'raise', workers: int | None = None,
+        alias: str | None = None,
+    ) -> None: ...
 
 class NBEATS(_Estimator):
     """Stacks of blocks with doubly residual connections.
@@ -706,7 +1074,7 @@ class NBEATS(_Estimator):
         ArgumentError: a size is below 1, `degree` below 0, or `stacks` names something else.
 
     It forecasts h steps from the last input_size (None: 2 h, rounded up to a season). The arguments of training
-    are those of `tsforge.training.arguments.TrainArguments`.
+    are those of `tsforge.training.arguments.TrainArguments`; docs/encoders.md tells of encoders.
     """
     h: int
     input_size: int | None
@@ -717,6 +1085,7 @@ class NBEATS(_Estimator):
     degree: int
     shared: bool
     instance_norm: bool
+    context: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | Sequence[str | Mapping[str, Any] | tuple[type, Mapping[str, Any]]] | None
     max_steps: int | None
     max_epochs: int | None
     optimizer: str
@@ -746,6 +1115,7 @@ class NBEATS(_Estimator):
     def __init__(
         self, h: int, input_size: int | None = None, *, stacks: str = 'trend+seasonality', n_blocks: int = 3,
         n_layers: int = 4, width: int = 256, degree: int = 2, shared: bool = True, instance_norm: bool = True,
+        context: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | Sequence[str | Mapping[str, Any] | tuple[type, Mapping[str, Any]]] | None = None,
         max_steps: int | None = None, max_epochs: int | None = None, optimizer: str = 'adam',
         learning_rate: float = 0.001, weight_decay: float = 0.0, schedule: str = 'constant',
         gradient_clip: float | None = None, batch_size: int = 32, drop_last: bool = False,
@@ -778,7 +1148,7 @@ class NHiTS(_Estimator):
         ArgumentError: a size is below 1, a list has not `n_stacks` numbers, or `interpolation` is neither.
 
     It forecasts h steps from the last input_size (None: 2 h, rounded up to a season). The arguments of training
-    are those of `tsforge.training.arguments.TrainArguments`.
+    are those of `tsforge.training.arguments.TrainArguments`; docs/encoders.md tells of encoders.
     """
     h: int
     input_size: int | None
@@ -789,6 +1159,7 @@ class NHiTS(_Estimator):
     width: int
     interpolation: str
     instance_norm: bool
+    context: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | Sequence[str | Mapping[str, Any] | tuple[type, Mapping[str, Any]]] | None
     max_steps: int | None
     max_epochs: int | None
     optimizer: str
@@ -818,8 +1189,10 @@ class NHiTS(_Estimator):
     def __init__(
         self, h: int, input_size: int | None = None, *, n_stacks: int = 3, pooling: int | Sequence[int] = 2,
         downsampling: int | Sequence[int] = 4, n_layers: int = 2, width: int = 256, interpolation: str = 'linear',
-        instance_norm: bool = True, max_steps: int | None = None, max_epochs: int | None = None,
-        optimizer: str = 'adam', learning_rate: float = 0.001, weight_decay: float = 0.0, schedule: str = 'constant',
+        instance_norm: bool = True,
+        context: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | Sequence[str | Mapping[str, Any] | tuple[type, Mapping[str, Any]]] | None = None,
+        max_steps: int | None = None, max_epochs: int | None = None, optimizer: str = 'adam',
+        learning_rate: float = 0.001, weight_decay: float = 0.0, schedule: str = 'constant',
         gradient_clip: float | None = None, batch_size: int = 32, drop_last: bool = False,
         validate_every: int | None = None, early_stop_patience: int | None = None, val_size: float | int | None = 0.1,
         calibration_share: float = 0.5, loss: str | Mapping[str, Any] = 'mse', scaler: str | None = 'standard',
@@ -837,11 +1210,12 @@ class NLinear(_Estimator):
         individual: A map for each channel instead of one for all.
 
     It forecasts h steps from the last input_size (None: 2 h, rounded up to a season). The arguments of training
-    are those of `tsforge.training.arguments.TrainArguments`.
+    are those of `tsforge.training.arguments.TrainArguments`; docs/encoders.md tells of encoders.
     """
     h: int
     input_size: int | None
     individual: bool
+    context: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | Sequence[str | Mapping[str, Any] | tuple[type, Mapping[str, Any]]] | None
     max_steps: int | None
     max_epochs: int | None
     optimizer: str
@@ -869,23 +1243,60 @@ class NLinear(_Estimator):
     trainer_kwargs: Mapping[str, Any] | None
     alias: str | None
     def __init__(
-        self, h: int, input_size: int | None = None, *, individual: bool = False, max_steps: int | None = None,
-        max_epochs: int | None = None, optimizer: str = 'adam', learning_rate: float = 0.001,
-        weight_decay: float = 0.0, schedule: str = 'constant', gradient_clip: float | None = None,
-        batch_size: int = 32, drop_last: bool = False, validate_every: int | None = None,
-        early_stop_patience: int | None = None, val_size: float | int | None = 0.1, calibration_share: float = 0.5,
-        loss: str | Mapping[str, Any] = 'mse', scaler: str | None = 'standard', scaler_scope: str = 'series',
-        short: str = 'drop', seed: int = 0, threads: int | None = None, checkpoint_every: int | None = None,
-        accelerator: str = 'auto', devices: int | list[int] = 1, strategy: str = 'auto', precision: int | str = 32,
-        trainer_kwargs: Mapping[str, Any] | None = None, alias: str | None = None,
+        self, h: int, input_size: int | None = None, *, individual: bool = False,
+        context: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | Sequence[str | Mapping[str, Any] | tuple[type, Mapping[str, Any]]] | None = None,
+        max_steps: int | None = None, max_epochs: int | None = None, optimizer: str = 'adam',
+        learning_rate: float = 0.001, weight_decay: float = 0.0, schedule: str = 'constant',
+        gradient_clip: float | None = None, batch_size: int = 32, drop_last: bool = False,
+        validate_every: int | None = None, early_stop_patience: int | None = None, val_size: float | int | None = 0.1,
+        calibration_share: float = 0.5, loss: str | Mapping[str, Any] = 'mse', scaler: str | None = 'standard',
+        scaler_scope: str = 'series', short: str = 'drop', seed: int = 0, threads: int | None = None,
+        checkpoint_every: int | None = None, accelerator: str = 'auto', devices: int | list[int] = 1,
+        strategy: str = 'auto', precision: int | str = 32, trainer_kwargs: Mapping[str, Any] | None = None,
+        alias: str | None = None,
+    ) -> None: ...
+
+class NVAR(_Estimator):
+    """Polynomial autoregression of all channels together.
+
+    Args:
+        h: Steps ahead.
+        delays: Delays in a vector, or several among which validation chooses.
+        stride: Steps between them, or several.
+        degree: Most factors of a product, 1 (linear) to 4.
+        penalty: Ridge relative to the largest squared singular value, or several.
+
+    Raises:
+        ArgumentError: `degree` is not 1 to 4, a penalty is not positive, or a number of steps is below 1.
+    """
+    h: int
+    delays: int | Sequence[int]
+    stride: int | Sequence[int]
+    degree: int
+    penalty: float | int | Sequence[float | int]
+    val_size: float | int | None
+    errors: str
+    workers: int | None
+    alias: str | None
+    def __init__(
+        self, h: int, *, delays: int | Sequence[int] = (2, 4, 6), stride: int | Sequence[int] = (1, 3),
+        degree: int = 2,
+        penalty: float | int | Sequence[float | int] = (1e-14, 1e-12, 1e-10, 1e-08, 1e-06, 0.0001, 0.01),
+        val_size: float | int | None = 0.1, errors: str = 'raise', workers: int | None = None,
+        alias: str | None = None,
     ) -> None: ...
 
 class Naive(_Estimator):
     """Repeats the last observed value."""
     h: int
     val_size: float | int | None
+    errors: str
+    workers: int | None
     alias: str | None
-    def __init__(self, h: int, *, val_size: float | int | None = 0.1, alias: str | None = None) -> None: ...
+    def __init__(
+        self, h: int, *, val_size: float | int | None = 0.1, errors: str = 'raise', workers: int | None = None,
+        alias: str | None = None,
+    ) -> None: ...
 
 class PatchTST(_Estimator):
     """A transformer encoder over patches of one channel, with one linear head for all of them.
@@ -910,7 +1321,7 @@ class PatchTST(_Estimator):
             not in [0, 1), or `norm` is neither of the two.
 
     It forecasts h steps from the last input_size (None: 2 h, rounded up to a season). The arguments of training
-    are those of `tsforge.training.arguments.TrainArguments`.
+    are those of `tsforge.training.arguments.TrainArguments`; docs/encoders.md tells of encoders.
     """
     h: int
     input_size: int | None
@@ -923,6 +1334,7 @@ class PatchTST(_Estimator):
     dropout: float
     norm: str
     instance_norm: bool
+    context: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | Sequence[str | Mapping[str, Any] | tuple[type, Mapping[str, Any]]] | None
     max_steps: int | None
     max_epochs: int | None
     optimizer: str
@@ -952,14 +1364,85 @@ class PatchTST(_Estimator):
     def __init__(
         self, h: int, input_size: int | None = None, *, d_model: int = 16, n_heads: int = 4, n_layers: int = 3,
         d_ff: int = 128, patch_len: int = 16, stride: int = 8, dropout: float = 0.3, norm: str = 'batch',
-        instance_norm: bool = True, max_steps: int | None = None, max_epochs: int | None = None,
-        optimizer: str = 'adam', learning_rate: float = 0.001, weight_decay: float = 0.0, schedule: str = 'constant',
+        instance_norm: bool = True,
+        context: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | Sequence[str | Mapping[str, Any] | tuple[type, Mapping[str, Any]]] | None = None,
+        max_steps: int | None = None, max_epochs: int | None = None, optimizer: str = 'adam',
+        learning_rate: float = 0.001, weight_decay: float = 0.0, schedule: str = 'constant',
         gradient_clip: float | None = None, batch_size: int = 32, drop_last: bool = False,
         validate_every: int | None = None, early_stop_patience: int | None = None, val_size: float | int | None = 0.1,
         calibration_share: float = 0.5, loss: str | Mapping[str, Any] = 'mse', scaler: str | None = 'standard',
         scaler_scope: str = 'series', short: str = 'drop', seed: int = 0, threads: int | None = None,
         checkpoint_every: int | None = None, accelerator: str = 'auto', devices: int | list[int] = 1,
         strategy: str = 'auto', precision: int | str = 32, trainer_kwargs: Mapping[str, Any] | None = None,
+        alias: str | None = None,
+    ) -> None: ...
+
+class RandomForest(_Estimator):
+    """A forest on lags. Its answers stay within the range of the training rows: it does not follow a trend.
+
+    Args:
+        h: Steps ahead.
+        season: Steps of one season; None takes that of the frame.
+        lags: A number of steps, the lags themselves, `"embedding"`, or None: see LagRegression.
+        strategy: `"recursive"` or `"direct"`, which grows a forest for each step ahead.
+        channels: `"independent"` or `"mixed"`.
+        n_trees: Trees in the forest.
+        max_features: Share of the features that are drawn for each split, at least one.
+        min_samples_leaf: Rows in a leaf, at least. What is kept of a series is some 30 bytes x trees x rows / this.
+        seed: Of the samples and the features drawn; every series begins with it.
+
+    Raises:
+        ArgumentError: a number is out of its range, or an argument of the lags has a value that cannot work.
+    """
+    h: int
+    season: int | None
+    lags: int | Sequence[int] | str | None
+    strategy: str
+    channels: str
+    n_trees: int
+    max_features: float | int
+    min_samples_leaf: int
+    seed: int
+    val_size: float | int | None
+    errors: str
+    workers: int | None
+    alias: str | None
+    def __init__(
+        self, h: int, *, season: int | None = None, lags: int | Sequence[int] | str | None = None,
+        strategy: str = 'recursive', channels: str = 'independent', n_trees: int = 100,
+        max_features: float | int = 0.3333333333333333, min_samples_leaf: int = 5, seed: int = 0,
+        val_size: float | int | None = 0.1, errors: str = 'raise', workers: int | None = None,
+        alias: str | None = None,
+    ) -> None: ...
+
+class Ridge(_Estimator):
+    """A linear forecaster on lags.
+
+    Args:
+        h: Steps ahead.
+        season: Steps of one season; None takes that of the frame.
+        lags: A number of steps, the lags themselves, `"embedding"`, or None: see LagRegression.
+        strategy: `"recursive"` or `"direct"`.
+        channels: `"independent"` or `"mixed"`.
+        alpha: Weight of the penalty; None chooses among 1e-6 ... 1e4 by leave-one-out errors.
+
+    Raises:
+        ArgumentError: `alpha` is below 0, or an argument of the lags has a value that cannot work.
+    """
+    h: int
+    season: int | None
+    lags: int | Sequence[int] | str | None
+    strategy: str
+    channels: str
+    alpha: float | int | None
+    val_size: float | int | None
+    errors: str
+    workers: int | None
+    alias: str | None
+    def __init__(
+        self, h: int, *, season: int | None = None, lags: int | Sequence[int] | str | None = None,
+        strategy: str = 'recursive', channels: str = 'independent', alpha: float | int | None = None,
+        val_size: float | int | None = 0.1, errors: str = 'raise', workers: int | None = None,
         alias: str | None = None,
     ) -> None: ...
 
@@ -980,13 +1463,16 @@ class S4D(_Estimator):
         discretisation: `"zoh"` or `"bilinear"`.
         dt_min: Shortest step at the start; the layer remembers about 1 / dt_min steps.
         dt_max: Longest step at the start.
+        streaming: A context that grows from the start of the series: `update` then reads new rows at a constant
+            cost per step. It trains on windows of `input_size` all the same, and therefore normalisation and states
+            look back over about `input_size` steps: what is older would come at a strength never trained.
 
     Raises:
         ArgumentError: a size is below 1 or `d_state` odd, `dropout` is not in [0, 1), a word is not known, or
             not 0 < dt_min <= dt_max.
 
     It forecasts h steps from the last input_size (None: 2 h, rounded up to a season). The arguments of training
-    are those of `tsforge.training.arguments.TrainArguments`.
+    are those of `tsforge.training.arguments.TrainArguments`; docs/encoders.md tells of encoders.
     """
     h: int
     input_size: int | None
@@ -999,6 +1485,9 @@ class S4D(_Estimator):
     discretisation: str
     dt_min: float
     dt_max: float
+    streaming: bool
+    encoder: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | None
+    context: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | Sequence[str | Mapping[str, Any] | tuple[type, Mapping[str, Any]]] | None
     max_steps: int | None
     max_epochs: int | None
     optimizer: str
@@ -1028,8 +1517,11 @@ class S4D(_Estimator):
     def __init__(
         self, h: int, input_size: int | None = None, *, d_model: int = 64, d_state: int = 64, n_layers: int = 2,
         dropout: float = 0.1, channels: str = 'mixed', init: str = 'legs', discretisation: str = 'zoh',
-        dt_min: float = 0.001, dt_max: float = 0.1, max_steps: int | None = None, max_epochs: int | None = None,
-        optimizer: str = 'adam', learning_rate: float = 0.001, weight_decay: float = 0.0, schedule: str = 'constant',
+        dt_min: float = 0.001, dt_max: float = 0.1, streaming: bool = False,
+        encoder: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | None = None,
+        context: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | Sequence[str | Mapping[str, Any] | tuple[type, Mapping[str, Any]]] | None = None,
+        max_steps: int | None = None, max_epochs: int | None = None, optimizer: str = 'adam',
+        learning_rate: float = 0.001, weight_decay: float = 0.0, schedule: str = 'constant',
         gradient_clip: float | None = None, batch_size: int = 32, drop_last: bool = False,
         validate_every: int | None = None, early_stop_patience: int | None = None, val_size: float | int | None = 0.1,
         calibration_share: float = 0.5, loss: str | Mapping[str, Any] = 'mse', scaler: str | None = 'standard',
@@ -1037,6 +1529,73 @@ class S4D(_Estimator):
         checkpoint_every: int | None = None, accelerator: str = 'auto', devices: int | list[int] = 1,
         strategy: str = 'auto', precision: int | str = 32, trainer_kwargs: Mapping[str, Any] | None = None,
         alias: str | None = None,
+    ) -> None: ...
+
+class STLETS(_Estimator):
+    """A seasonal decomposition, its last season repeated, and ETS of what is left. A season of 1 is ETS alone.
+
+    Args:
+        h: Steps ahead.
+        season: Steps of one season; None takes that of the frame.
+        model: Error and trend, then `N`, as in ETS: `"ZZN"` chooses them by AICc.
+        window: Seasons that a value of the season is smoothed over, odd, 7 or more.
+        robust: Whether outliers get less weight.
+
+    Raises:
+        ArgumentError: an argument has a value that cannot work.
+    """
+    h: int
+    season: int | None
+    model: str
+    window: int
+    robust: bool
+    val_size: float | int | None
+    errors: str
+    workers: int | None
+    alias: str | None
+    def __init__(
+        self, h: int, *, season: int | None = None, model: str = 'ZZN', window: int = 7, robust: bool = False,
+        val_size: float | int | None = 0.1, errors: str = 'raise', workers: int | None = None,
+        alias: str | None = None,
+    ) -> None: ...
+
+class SVR(_Estimator):
+    """A support vector machine on lags. Time grows faster than the square of the training rows.
+
+    Args:
+        h: Steps ahead.
+        season: Steps of one season; None takes that of the frame.
+        lags: A number of steps, the lags themselves, `"embedding"`, or None: see LagRegression.
+        strategy: `"recursive"` or `"direct"`.
+        channels: `"independent"` or `"mixed"`.
+        kernel: `"rbf"` or `"linear"`.
+        C: Weight of the errors against the smoothness.
+        epsilon: Errors up to this many sd of the series cost nothing.
+        gamma: Of the rbf kernel, 1 / (2 width^2); None is 1 / (features x their variance), scikit-learn's "scale".
+            Not read by the linear one.
+
+    Raises:
+        ArgumentError: a number is out of its range, a kernel is unknown, or an argument of the lags has a value that
+            cannot work.
+    """
+    h: int
+    season: int | None
+    lags: int | Sequence[int] | str | None
+    strategy: str
+    channels: str
+    kernel: str
+    C: float | int
+    epsilon: float | int
+    gamma: float | int | None
+    val_size: float | int | None
+    errors: str
+    workers: int | None
+    alias: str | None
+    def __init__(
+        self, h: int, *, season: int | None = None, lags: int | Sequence[int] | str | None = None,
+        strategy: str = 'recursive', channels: str = 'independent', kernel: str = 'rbf', C: float | int = 1.0,
+        epsilon: float | int = 0.1, gamma: float | int | None = None, val_size: float | int | None = 0.1,
+        errors: str = 'raise', workers: int | None = None, alias: str | None = None,
     ) -> None: ...
 
 class SeasonalNaive(_Estimator):
@@ -1049,9 +1608,30 @@ class SeasonalNaive(_Estimator):
     h: int
     season: int | None
     val_size: float | int | None
+    errors: str
+    workers: int | None
     alias: str | None
     def __init__(
-        self, h: int, *, season: int | None = None, val_size: float | int | None = 0.1, alias: str | None = None,
+        self, h: int, *, season: int | None = None, val_size: float | int | None = 0.1, errors: str = 'raise',
+        workers: int | None = None, alias: str | None = None,
+    ) -> None: ...
+
+class Theta(_Estimator):
+    """The Theta method, each channel by itself.
+
+    Args:
+        h: Steps ahead.
+        season: Steps of one season; None takes that of the frame.
+    """
+    h: int
+    season: int | None
+    val_size: float | int | None
+    errors: str
+    workers: int | None
+    alias: str | None
+    def __init__(
+        self, h: int, *, season: int | None = None, val_size: float | int | None = 0.1, errors: str = 'raise',
+        workers: int | None = None, alias: str | None = None,
     ) -> None: ...
 
 class TimesNet(_Estimator):
@@ -1073,7 +1653,7 @@ class TimesNet(_Estimator):
         ArgumentError: a size is below 1, `dropout` is not in [0, 1), or `periods` is none of the three.
 
     It forecasts h steps from the last input_size (None: 2 h, rounded up to a season). The arguments of training
-    are those of `tsforge.training.arguments.TrainArguments`.
+    are those of `tsforge.training.arguments.TrainArguments`; docs/encoders.md tells of encoders.
     """
     h: int
     input_size: int | None
@@ -1084,6 +1664,8 @@ class TimesNet(_Estimator):
     num_kernels: int
     dropout: float
     periods: str
+    encoder: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | None
+    context: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | Sequence[str | Mapping[str, Any] | tuple[type, Mapping[str, Any]]] | None
     max_steps: int | None
     max_epochs: int | None
     optimizer: str
@@ -1113,6 +1695,8 @@ class TimesNet(_Estimator):
     def __init__(
         self, h: int, input_size: int | None = None, *, d_model: int = 16, d_ff: int = 32, e_layers: int = 2,
         top_k: int = 5, num_kernels: int = 6, dropout: float = 0.1, periods: str = 'window',
+        encoder: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | None = None,
+        context: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | Sequence[str | Mapping[str, Any] | tuple[type, Mapping[str, Any]]] | None = None,
         max_steps: int | None = None, max_epochs: int | None = None, optimizer: str = 'adam',
         learning_rate: float = 0.001, weight_decay: float = 0.0, schedule: str = 'constant',
         gradient_clip: float | None = None, batch_size: int = 32, drop_last: bool = False,
@@ -1143,7 +1727,7 @@ class iTransformer(_Estimator):
         ArgumentError: a size is below 1, there are more heads than `d_model`, or `dropout` is not in [0, 1).
 
     It forecasts h steps from the last input_size (None: 2 h, rounded up to a season). The arguments of training
-    are those of `tsforge.training.arguments.TrainArguments`.
+    are those of `tsforge.training.arguments.TrainArguments`; docs/encoders.md tells of encoders.
     """
     h: int
     input_size: int | None
@@ -1153,6 +1737,8 @@ class iTransformer(_Estimator):
     d_ff: int
     dropout: float
     instance_norm: bool
+    encoder: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | None
+    context: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | Sequence[str | Mapping[str, Any] | tuple[type, Mapping[str, Any]]] | None
     max_steps: int | None
     max_epochs: int | None
     optimizer: str
@@ -1181,13 +1767,16 @@ class iTransformer(_Estimator):
     alias: str | None
     def __init__(
         self, h: int, input_size: int | None = None, *, d_model: int = 128, n_heads: int = 8, n_layers: int = 2,
-        d_ff: int = 128, dropout: float = 0.1, instance_norm: bool = True, max_steps: int | None = None,
-        max_epochs: int | None = None, optimizer: str = 'adam', learning_rate: float = 0.001,
-        weight_decay: float = 0.0, schedule: str = 'constant', gradient_clip: float | None = None,
-        batch_size: int = 32, drop_last: bool = False, validate_every: int | None = None,
-        early_stop_patience: int | None = None, val_size: float | int | None = 0.1, calibration_share: float = 0.5,
-        loss: str | Mapping[str, Any] = 'mse', scaler: str | None = 'standard', scaler_scope: str = 'series',
-        short: str = 'drop', seed: int = 0, threads: int | None = None, checkpoint_every: int | None = None,
-        accelerator: str = 'auto', devices: int | list[int] = 1, strategy: str = 'auto', precision: int | str = 32,
-        trainer_kwargs: Mapping[str, Any] | None = None, alias: str | None = None,
+        d_ff: int = 128, dropout: float = 0.1, instance_norm: bool = True,
+        encoder: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | None = None,
+        context: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | Sequence[str | Mapping[str, Any] | tuple[type, Mapping[str, Any]]] | None = None,
+        max_steps: int | None = None, max_epochs: int | None = None, optimizer: str = 'adam',
+        learning_rate: float = 0.001, weight_decay: float = 0.0, schedule: str = 'constant',
+        gradient_clip: float | None = None, batch_size: int = 32, drop_last: bool = False,
+        validate_every: int | None = None, early_stop_patience: int | None = None, val_size: float | int | None = 0.1,
+        calibration_share: float = 0.5, loss: str | Mapping[str, Any] = 'mse', scaler: str | None = 'standard',
+        scaler_scope: str = 'series', short: str = 'drop', seed: int = 0, threads: int | None = None,
+        checkpoint_every: int | None = None, accelerator: str = 'auto', devices: int | list[int] = 1,
+        strategy: str = 'auto', precision: int | str = 32, trainer_kwargs: Mapping[str, Any] | None = None,
+        alias: str | None = None,
     ) -> None: ...

@@ -33,6 +33,12 @@ def fit(
     model: Annotated[str | None, typer.Option("--model", help="Name of a model; see `tsforge list models`.")] = None,
     h: Annotated[int | None, typer.Option("--h", help="Steps to forecast.")] = None,
     input_size: Annotated[int | None, typer.Option("--input-size", help="Past steps the model sees.")] = None,
+    encoder: Annotated[
+        str | None, typer.Option("--encoder", help="Name of an encoder in the model; see `tsforge list encoders`.")
+    ] = None,
+    context: Annotated[
+        list[str] | None, typer.Option("--context", help="Name of an encoder that tells it more; may be repeated.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Run folder to write; else runs/RECIPE or runs/MODEL_DATA_H.")
     ] = None,
@@ -59,11 +65,12 @@ def fit(
 
     roles = Roles(target, past, future, static, id_col, time_col, freq, season, calendar, encoding).given()
     is_recipe = source.endswith((".yaml", ".yml"))
-    if is_recipe and (roles or any(value is not None for value in (model, h, input_size))):
+    if is_recipe and (roles or any(value is not None for value in (model, h, input_size, encoder, context or None))):
         raise ArgumentError(
             "A recipe states its model, sizes and roles; change them with --set, as in --set model.h=24."
         )
-    recipe = read_recipe(source if is_recipe else _stated(source, model, h, input_size, roles), set_ or [])
+    stated = source if is_recipe else _stated(source, model, h, input_size, roles) | _ways(encoder, context or [])
+    recipe = read_recipe(stated, set_ or [])
     place = out or Path("runs") / (Path(source).stem if is_recipe else _name(source, recipe.model))
     if resume and place.exists() and not overwrite:
         from tsforge.estimators.run import finished_run
@@ -98,6 +105,12 @@ def _stated(
         raise ArgumentError("fit needs the number of steps to forecast: --h 24.")
     stated = {"name": model, "h": h} | ({} if input_size is None else {"input_size": input_size})
     return {"frame": {"data": source, **roles}, "model": stated}
+
+
+def _ways(encoder: str | None, context: list[str]) -> dict[str, Any]:
+    """Encoders as a recipe states them; of one context the arguments are reached by --set context.key=value."""
+    ways = {"encoder": encoder, "context": context[0] if len(context) == 1 else context}
+    return {way: spec for way, spec in ways.items() if spec}
 
 
 def _name(source: str, model: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ from tsforge.errors import UnknownNameError, suggest
 def catalogs() -> dict[str, list[dict[str, str]]]:
     """Every catalog as rows, with no row imported."""
     from tsforge.data import DATASETS
+    from tsforge.encoders import ENCODERS
     from tsforge.evaluation.metrics import METRICS
     from tsforge.local import LOCAL
     from tsforge.losses import LOSSES
@@ -23,6 +24,7 @@ def catalogs() -> dict[str, list[dict[str, str]]]:
     return {
         "models": MODELS.rows(),
         "local": LOCAL.rows(),
+        "encoders": ENCODERS.rows(),
         "datasets": [row | {"here": _here(row)} for row in DATASETS.rows()],
         "losses": LOSSES.rows(),
         "metrics": metrics,
@@ -39,7 +41,7 @@ def _here(row: dict[str, str]) -> str:
 
 
 def list_rows(
-    kind: Annotated[str, typer.Argument(help="models, local, datasets, losses or metrics.")],
+    kind: Annotated[str, typer.Argument(help="models, local, encoders, datasets, losses or metrics.")],
     json: Json = False, quiet: Quiet = False, debug: Debug = False,
 ) -> None:
     """List what there is of a kind."""

@@ -13,7 +13,10 @@ from tsforge.cli.options import Debug, Json, Quiet
 from tsforge.cli.output import begin, put, show_json, show_table
 from tsforge.errors import UnknownNameError, suggest
 
-KINDS = {"model": "models", "local": "local", "dataset": "datasets", "loss": "losses", "metric": "metrics"}
+KINDS = {
+    "model": "models", "local": "local", "encoder": "encoders", "dataset": "datasets", "loss": "losses",
+    "metric": "metrics",
+}
 REQUIRED = "required"
 
 
@@ -21,7 +24,7 @@ def show(
     what: Annotated[str, typer.Argument(help="A run folder, a name (model:timesnet is explicit), or kernels.")],
     json: Json = False, quiet: Quiet = False, debug: Debug = False,
 ) -> None:
-    """Show a run, a model, a dataset, a loss, a metric, or which kernels run here."""
+    """Show a run, a model, an encoder, a dataset, a loss, a metric, or which kernels run here."""
     begin(quiet=quiet, debug=debug)
     if Path(what).exists():
         _show_run(Path(what), json)
@@ -70,6 +73,8 @@ def _show_run(path: Path, json: bool) -> None:
         "freq": record.roles["freq"],
         "h": record.arguments["h"],
         "input_size": record.input_size,
+        "encoder": record.arguments.get("encoder"),
+        "context": record.arguments.get("context"),
         "steps": record.steps or None,
         "best step": record.best_step,
         "validation loss": None if best.get("val_loss") is None else f"{best['val_loss']:.4g}",
@@ -101,7 +106,12 @@ def _show_row(place: str, row: dict[str, str], json: bool) -> None:
 def _arguments(place: str, name: str) -> tuple[dict[str, Any], dict[str, Any], str]:
     """A row's own arguments and the training arguments, with their defaults, and what its class says of itself."""
     if place == "metrics":
-        return {}, {}, ""
+        from tsforge.evaluation.metrics import METRICS, WindowMetric
+
+        metric = METRICS[name]
+        own = metric.arguments() if isinstance(metric, WindowMetric) else {}
+        defaults = {key: REQUIRED if p.default is Parameter.empty else p.default for key, p in own.items()}
+        return defaults, {}, getdoc(metric.function) or ""
     training: Iterable[str] = ()
     if place in ("models", "local"):
         from tsforge.estimators.estimator import estimator
@@ -110,12 +120,14 @@ def _arguments(place: str, name: str) -> tuple[dict[str, Any], dict[str, Any], s
         training = made(h=1).to_recipe()["train"]
     else:
         from tsforge.data import DATASETS
+        from tsforge.encoders import ENCODERS
         from tsforge.losses import LOSSES
 
-        made = (DATASETS if place == "datasets" else LOSSES)[name]
+        made = {"datasets": DATASETS, "encoders": ENCODERS, "losses": LOSSES}[place][name]
     given = {
         argument: REQUIRED if parameter.default is Parameter.empty else parameter.default
         for argument, parameter in signature(made).parameters.items()
+        if argument not in getattr(made, "given", ())  # by the data
     }
     own, trained = ({a: v for a, v in given.items() if (a in training) is kind} for kind in (False, True))
     return own, trained, getdoc(getattr(made, "network", made)) or ""

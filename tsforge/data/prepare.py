@@ -13,6 +13,7 @@ from tsforge.data.rows import CalendarRows, ReadRows, Rows, ScaledRows, SideBySi
 from tsforge.data.store import Store
 from tsforge.errors import FrameError
 from tsforge.frame.schema import list_names
+from tsforge.layers.stable_hash import mix, stable_hash
 from tsforge.scaling import CHUNK, Scaling, blocks, fit_scaling
 
 log = logging.getLogger("tsforge")
@@ -61,6 +62,10 @@ class StaticCoding:
             column = static[name].cast(pl.String).replace_strict(codes, default=0, return_dtype=pl.Int64)
             coded.append(column.fill_null(0).to_numpy())
         return np.stack(coded, axis=1)
+
+    def ids(self, static: pl.DataFrame) -> list[Tensor]:
+        """[series] stable hashes of each category; nothing is looked up, so a value unseen in training has its own."""
+        return [_hashes(static[name].cast(pl.String)) for name in self.categories]
 
 
 @dataclass(frozen=True)
@@ -123,6 +128,7 @@ class Prepared:
     known: Tensor  # [series] row in the training key table, -1 where unseen
     loc: np.ndarray  # [series, channel]
     scale: np.ndarray
+    static_ids: Tensor | None = None  # [series, i] hashes of its name and of its categories, where they are asked for
 
     @property
     def widths(self) -> dict[str, Any]:
@@ -146,6 +152,7 @@ class Prepared:
 
 def prepare(
     store: Store, fitted: Preparation, *, dtype: torch.dtype = torch.float32, until: np.ndarray | None = None,
+    ids: bool = False,
 ) -> Prepared:
     """Scales a store. A series unseen in training is scaled by its own rows before `until` (its data, unless told).
 
@@ -182,6 +189,7 @@ def prepare(
         future=_with_calendar(future, store.calendar, dtype),
         static_numeric=None if numbers is None else torch.from_numpy(numbers).to(dtype),
         static_categorical=None if codes is None else torch.from_numpy(codes),
+        static_ids=_ids(store, fitted.static) if ids else None,
         times=store.times, known=torch.from_numpy(known), loc=own.loc, scale=own.scale,
     )
 
@@ -229,6 +237,21 @@ def _numbers(column: pl.Series) -> pl.Series:
     if len(text):
         raise FrameError(f"static: {column.name!r} was numeric in training, and here it holds {text[0]!r}: mend it.")
     return numbers
+
+
+def _ids(store: Store, coding: StaticCoding | None) -> Tensor:
+    """[series, i] hashes of the name of each series and of its categories."""
+    categories = [] if coding is None or store.static is None else coding.ids(store.static)
+    return torch.stack([_hashes(store.ids), *categories], dim=1)
+
+
+def _hashes(column: pl.Series) -> Tensor:
+    """[row] the stable hash of each value; that of a word which stands in many rows is made once."""
+    if column.dtype.is_integer():
+        return mix(torch.from_numpy(column.cast(pl.Int64, wrap_numerical=True).to_numpy(writable=True)))
+    words = column.cast(pl.String)
+    known = {word: stable_hash(word) for word in words.unique()}
+    return torch.tensor([known[word] for word in words], dtype=torch.int64)
 
 
 def _static(store: Store, coding: StaticCoding | None) -> tuple[np.ndarray | None, np.ndarray | None]:

@@ -113,6 +113,12 @@ class CalendarRows:
         """The same features in another type."""
         return CalendarRows(self.table.to(dtype).numpy(), self.shifts, self.offsets)
 
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        """Rows of one series."""
+        series = int(np.searchsorted(self.offsets, rows.start, side="right")) - 1
+        shift = int(self.shifts[series] - self.offsets[series])
+        return self.table[rows.start + shift : rows.stop + shift].numpy()
+
     def take(self, rows: Tensor, steps: int) -> tuple[Tensor, None]:
         """As `ScaledRows.take`; nothing is missing."""
         numbers = rows.numpy()

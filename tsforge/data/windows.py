@@ -112,6 +112,7 @@ class Windows:
             future_covariates=_covariates(p.future, rows, inside, len(self.whole)),
             static_numeric=None if p.static_numeric is None else p.static_numeric.index_select(0, keys),
             static_categorical=None if p.static_categorical is None else p.static_categorical.index_select(0, keys),
+            static_ids=None if p.static_ids is None else p.static_ids.index_select(0, keys),
             **self._clock(rows, cutoffs),
         )
 
@@ -138,15 +139,15 @@ class Windows:
         before = None if p.past is None else _blocks(p.past, size)
         around = None if p.future is None else _blocks(p.future, steps)
         static = [repeat(None) if part is None else part.index_select(0, series).split_with_sizes(sizes)
-                  for part in (p.known, p.static_numeric, p.static_categorical)]
-        for count, rows, known, numeric, codes in zip(sizes, first.split_with_sizes(sizes), *static, strict=False):
+                  for part in (p.known, p.static_numeric, p.static_categorical, p.static_ids)]
+        for count, rows, known, numeric, codes, ids in zip(sizes, first.split_with_sizes(sizes), *static, strict=False):
             past, future = values.index_select(0, rows).split_with_sizes([size, self.h], dim=1)
             yield Batch(
                 past=past, past_mask=past_mask[:count], series=known,
                 future=future if self.targets else None, future_mask=future_mask[:count] if self.targets else None,
                 past_covariates=None if before is None else before.index_select(0, rows),
                 future_covariates=None if around is None else around.index_select(0, rows),
-                static_numeric=numeric, static_categorical=codes,
+                static_numeric=numeric, static_categorical=codes, static_ids=ids,
             )
 
     def _rows(self, series: np.ndarray, cutoffs: np.ndarray) -> tuple[Tensor, Tensor | None]:

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,8 +15,10 @@ import polars as pl
 
 from tsforge.estimators.base import Estimator, check_h
 from tsforge.estimators.division import every_step
+from tsforge.estimators.exponents import with_exponents
 from tsforge.estimators.fitted import versions
 from tsforge.estimators.reporting import report_backtest
+from tsforge.evaluation.asked import Spec
 from tsforge.evaluation.backtest import Align, cutoffs_of, forecasts_at, same_h
 from tsforge.evaluation.evaluate import evaluate, scores_table
 from tsforge.evaluation.intervals import check_levels
@@ -36,7 +39,7 @@ class Backtest:
         refit: Whether models are fitted anew at every cutoff.
         align: "time" or "end", see `tsforge.backtest`.
         level: Percents of intervals; each is scored by its coverage.
-        metrics: Names of metrics.
+        metrics: Metrics, as `evaluate` takes them; `exponent` may also name an estimate of dysts.
 
     Raises:
         ArgumentError: two models have one name or different `h`, or an argument has a value that cannot work.
@@ -54,14 +57,14 @@ class Backtest:
         refit: bool,
         align: Align,
         level: Sequence[float | int],
-        metrics: Sequence[str],
+        metrics: Sequence[Spec],
     ) -> None:
         self.models, self.frame, self.windows, self.level = list(models), frame, n_windows, check_levels(level)
         h = check_h(same_h(self.models))
         step_size = h if step_size is None else step_size
         self.cutoffs = cutoffs_of(frame, h, n_windows, step_size, align)
-        self.metrics = [*metrics, *(["coverage"] if level else [])]
-        check_metrics(self.metrics, self.level)
+        self.metrics = with_exponents([*metrics, *(["coverage"] if level else [])], frame)
+        check_metrics(self.metrics, self.level, h, frame.ids[0])
         self.arguments = {
             "n_windows": n_windows,
             "step_size": step_size,
@@ -97,17 +100,31 @@ class Backtest:
         return scores_table(evaluate(self.forecasts, self.metrics, by=(), train=train, season=self.frame.season))
 
 
-def check_metrics(metrics: Sequence[str], level: Sequence[float]) -> None:
+def check_metrics(metrics: Sequence[Spec], level: Sequence[float], h: int, series: Any) -> None:
     """Scores one made-up forecast, so that a fault shows before anything is fitted.
+
+    Args:
+        metrics: As `evaluate` takes them.
+        level: Percents of intervals.
+        h: Steps of a window.
+        series: Its unique_id, for metrics that are told something of each series.
 
     Raises:
         UnknownNameError: there is no such metric.
-        ArgumentError: a metric needs intervals and there is no level.
+        UnknownArgumentError: a metric has no such argument.
+        ArgumentError: a metric needs intervals and there is no level, or cannot be had from h steps.
     """
-    bands = {f"model-{side}-{percent:.12g}": [1.0] for percent in level for side in ("lo", "hi")}
-    forecast = pl.DataFrame({"unique_id": ["a"], "ds": [2], "cutoff": [1], "model": [1.0], **bands, "y": [1.0]})
-    train = pl.DataFrame({"unique_id": ["a", "a"], "ds": [0, 1], "y": [0.0, 1.0]})
+    y = logistic_map(h)  # chaotic, so that metrics of dynamics have something to find
+    bands = {f"model-{side}-{percent:.12g}": y for percent in level for side in ("lo", "hi")}
+    keys = {"unique_id": [series] * h, "ds": range(2, h + 2), "cutoff": [1] * h}
+    forecast = pl.DataFrame({**keys, "model": y, **bands, "y": y})
+    train = pl.DataFrame({"unique_id": [series] * 2, "ds": [0, 1], "y": [0.0, 1.0]})
     evaluate(forecast, metrics, by=(), train=train, season=1)
+
+
+def logistic_map(n: int) -> list[float]:
+    """n iterates of x -> 4 x (1 - x), from 0.3 on."""
+    return list(accumulate(range(n - 1), lambda x, _: 4 * x * (1 - x), initial=0.3))
 
 
 def write_backtest(run: Backtest, out: Path, source: dict[str, Any], *, overwrite: bool = False) -> None:

@@ -1,5 +1,6 @@
 """The scikit-learn face that every estimator has: fit, predict, cross_validation, score, save."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,7 +14,9 @@ from tsforge.data.store import Store, build_store
 from tsforge.data.windows import forecast_frame
 from tsforge.errors import ArgumentError, CapabilityError, FrameError
 from tsforge.estimators.fitted import Fitted
+from tsforge.estimators.nested import WAYS, changed, nested
 from tsforge.estimators.parameters import unknown_argument
+from tsforge.estimators.streaming import refusal
 from tsforge.evaluation.backtest import backtest, check_column
 from tsforge.evaluation.intervals import check_levels, check_quantiles
 from tsforge.evaluation.metrics import mse
@@ -23,6 +26,7 @@ from tsforge.frame.check import read_times, read_values
 from tsforge.frame.frame import KNOWN, Frame, as_frame
 from tsforge.frame.schema import list_names, require
 from tsforge.frame.wide import widened
+from tsforge.training.specs import recorded
 
 KEPT = ("alias", "accelerator")  # arguments that may change without another fit
 
@@ -74,16 +78,32 @@ class Estimator(BaseEstimator):
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "fitted_")
 
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The arguments; `deep` brings those of an encoder beside it, as `encoder__n`."""
+        params = super().get_params(deep=False)
+        for way in WAYS if deep else ():
+            params |= nested(way, params.get(way))
+        return params
+
     def set_params(self, **params: Any) -> "Estimator":
         """Changes arguments. What was learned with others is forgotten; a new `alias` or `accelerator` keeps it.
+
+        `encoder__n=2` changes the argument `n` of the encoder that `encoder` names.
 
         Raises:
             UnknownArgumentError: there is no such argument; names ours, or the nearest.
         """
-        before = self.get_params()
-        for name in params:
-            if name not in before:
+        before = self.get_params(deep=False)
+        inside: dict[str, dict[str, Any]] = {way: {} for way in WAYS if way in before}
+        for name in list(params):
+            way, _, argument = name.partition("__")
+            if way in inside and argument:
+                inside[way][argument] = params.pop(name)
+            elif name not in before:
                 raise unknown_argument(type(self).__name__, name, before)
+        for way, changes in inside.items():
+            if changes:
+                params[way] = changed(way, params.get(way, before[way]), changes)
         super().set_params(**params)
         if any(name not in KEPT and value != before[name] for name, value in params.items()):
             vars(self).pop("fitted_", None)
@@ -126,7 +146,8 @@ class Estimator(BaseEstimator):
         frame = fitted.context if X is None else self._read(X)
         store = build_store(frame, ahead=full, known=self._known(future))
         series, rows = np.arange(len(store.ids)), store.ends - 1
-        columns = self._columns(store, series, rows, check_levels(level), check_quantiles(quantiles))
+        outputs = self._outputs if X is not None else self._outputs_of_context
+        columns = self._columns(outputs, store, series, rows, check_levels(level), check_quantiles(quantiles))
         table = forecast_frame(store, series, rows, {name: values[:, :h] for name, values in columns.items()})
         return frame.give_back(table)
 
@@ -149,8 +170,26 @@ class Estimator(BaseEstimator):
         series, rows = cutoff_rows(store, cutoffs)
         if not len(rows):
             raise FrameError(f"None of {len(cutoffs)} cutoffs lies between the first and the last row of its series.")
-        columns = self._columns(store, series, rows, check_levels(level), check_quantiles(quantiles))
+        columns = self._columns(
+            self._outputs, store, series, rows, check_levels(level), check_quantiles(quantiles)
+        )
         return forecast_frame(store, series, rows, columns, with_cutoff=True, truth=True)
+
+    def update(self, X: Any) -> "Estimator":
+        """Reads rows that follow those it knows, at a cost that does not depend on how many it knows.
+
+        `predict()` forecasts after them then, as it would if it read every series from its start. Series that were
+        not there begin. Of models made with `streaming=True`.
+
+        Args:
+            X: A table with the columns of the fitted one, or a Frame. Absent rows are missing steps.
+
+        Raises:
+            CapabilityError: the model does not stream; names those that do.
+            NotFittedError: `fit` was not called.
+            FrameError: a column is missing, a row does not follow the known ones, or a stamp lies off the grid.
+        """
+        raise refusal(self)
 
     def cross_validation(
         self, X: Any, *, n_windows: int = 1, step_size: int | None = None, refit: bool | int = False,
@@ -186,27 +225,42 @@ class Estimator(BaseEstimator):
         Raises:
             OutputExistsError: the folder exists and `overwrite` was not given.
         """
-        self._fitted().write(Path(path), self.get_params(), self.to_recipe(), overwrite=overwrite)
+        self._fitted().write(Path(path), recorded_arguments(self), self.to_recipe(), overwrite=overwrite)
         return Path(path)
 
     def to_recipe(self) -> dict[str, Any]:
-        """The arguments as the `model` and `train` parts of a recipe; `from_recipe` is the inverse."""
-        arguments = {name: list(v) if isinstance(v, tuple) else v for name, v in self.get_params(deep=False).items()}
+        """The arguments as the parts of a recipe: `model`, `train`, and `encoder`, `context` where there are any.
+
+        `from_recipe` is the inverse.
+        """
+        arguments = {
+            name: list(v) if isinstance(v, tuple) else v for name, v in recorded_arguments(self).items()
+        }
         train = {name: arguments.pop(name) for name in list(arguments) if name in self._training_names()}
-        return {"model": {"name": self.key, **arguments}, "train": train}
+        ways = {way: arguments.pop(way) for way in WAYS if way in arguments}
+        return {
+            "model": {"name": self.key, **arguments},
+            **{way: spec for way, spec in ways.items() if spec is not None},
+            "train": train,
+        }
 
     def lookback(self, frame: Frame) -> int:
         """Steps that a training window on this frame sees."""
         return 1
 
     def _columns(
-        self, store: Store, series: np.ndarray, rows: np.ndarray, level: tuple, quantiles: tuple
+        self, outputs: Callable[..., Outputs], store: Store, series: np.ndarray, rows: np.ndarray, level: tuple,
+        quantiles: tuple,
     ) -> dict[str, np.ndarray]:
-        name, o = check_column(self.name), self._outputs(store, series, rows)
+        name, o = check_column(self.name), outputs(store, series, rows)
         return self._fitted().law.columns(name, o.values, o.known, o.loc, o.scale, level, quantiles)
 
     def _outputs(self, store: Store, series: np.ndarray, rows: np.ndarray) -> Outputs:
         raise NotImplementedError(f"{type(self).__name__} makes no outputs.")
+
+    def _outputs_of_context(self, store: Store, series: np.ndarray, rows: np.ndarray) -> Outputs:
+        """The outputs after the rows it knows; `store` holds the last of them."""
+        return self._outputs(store, series, rows)
 
     @classmethod
     def _training_names(cls) -> tuple[str, ...]:
@@ -274,6 +328,11 @@ class Estimator(BaseEstimator):
         return as_frame(X, **roles)
 
 
+def recorded_arguments(model: Estimator) -> dict[str, Any]:
+    """The arguments of an estimator as a file holds them: a class in the place of an encoder by its name."""
+    return {name: recorded(value) if name in WAYS else value for name, value in model.get_params(deep=False).items()}
+
+
 def _refuse_other_channels(wanted: tuple[Any, ...], given: tuple[Any, ...]) -> None:
     absent, new = [c for c in wanted if c not in given], [c for c in given if c not in wanted]
     raise FrameError(
@@ -293,12 +352,15 @@ def check_h(h: Any) -> int:
     return int(h)
 
 
-def check_card(network: Any, frame: Frame, able: dict[str, list[str]]) -> None:
-    """Raises CapabilityError where the frame has what a model's card lacks; `able` names the models that have it."""
+def check_card(network: Any, frame: Frame, able: dict[str, list[str]], *, static_read: bool = False) -> None:
+    """Raises CapabilityError where the frame has what a model's card lacks; `able` names the models that have it.
+
+    Static columns are taken where an encoder reads them, `static_read`.
+    """
     schema = frame.schema
     asked = {"past": schema.past, "future": (*schema.future, *schema.calendar), "static": schema.static}
     for role, columns in asked.items():
-        if columns and role not in network.covariates:
+        if columns and role not in network.covariates and not (role == "static" and static_read):
             others = (
                 f"{', '.join(able[role])} {'does' if len(able[role]) == 1 else 'do'}"
                 if able[role]

@@ -14,6 +14,7 @@ from tsforge.errors import ArgumentError
 from tsforge.estimators.base import Estimator, Outputs, check_card
 from tsforge.estimators.fitted import Fitted, fingerprint_of
 from tsforge.estimators.parameters import own_arguments
+from tsforge.estimators.streaming import outputs_from, refusal, states_of, updated
 from tsforge.evaluation.intervals import Law
 from tsforge.frame.frame import Frame
 from tsforge.frame.schema import list_names
@@ -23,6 +24,7 @@ from tsforge.models.base import Model
 from tsforge.training.arguments import TRAINING, TrainArguments
 from tsforge.training.fit import dtype_of, fit_network
 from tsforge.training.predict import network_outputs
+from tsforge.training.specs import Plugs, read_plugs
 
 log = logging.getLogger("tsforge")
 
@@ -32,6 +34,7 @@ class Deep(Estimator):
 
     network: ClassVar[type[Model]]
     input_size: int | None
+    context: Any  # one spec of an encoder, or several
 
     def fit(
         self, X: Any, y: Any = None, *, checkpoint: str | Path | None = None, verbose: bool = False, **roles: Any
@@ -48,18 +51,21 @@ class Deep(Estimator):
         Raises:
             FrameError: the table cannot be read, or no series is long enough.
             ArgumentError: an argument has a value that cannot work.
-            CapabilityError: the frame has what the model cannot take.
-            UnknownArgumentError: a frame has no such role.
+            CapabilityError: the frame has what the model cannot take, or the encoder is not of a kind that it takes.
+            UnknownNameError: there is no such encoder.
+            UnknownArgumentError: a frame has no such role, or an encoder no such argument.
             TrainingError: the loss is not finite.
         """
         from tsforge.training.progress import watching
 
         frame, arguments, h = self._frame(X, roles), self._train_arguments(), self._steps()
-        if "static" not in self.network.covariates and frame.offered and frame.static is not None:
+        plugs = self._plugs()
+        static_read = "static" in self.network.covariates or plugs.reads_static
+        if not static_read and frame.offered and frame.static is not None:
             left = list_names(frame.schema.static)
             log.info(f"{type(self).__name__} takes no static covariates; {left} of the dataset are left out.")
             frame = frame.without_offered()
-        check_card(self.network, frame, models_able())
+        check_card(self.network, frame, models_able(), static_read=static_read)
         loss, input_size = make_loss(arguments.loss), self.lookback(frame)
         if self.input_size is None:
             log.info(
@@ -68,7 +74,7 @@ class Deep(Estimator):
         store = build_store(frame)
         parts = split_rows(store, h, arguments.val_size, arguments.calibration_share, input_size)
         preparation = Preparation.fit(store, parts.train, arguments.scaler, arguments.scaler_scope)
-        prepared = prepare(store, preparation, dtype=dtype_of(arguments.precision))
+        prepared = prepare(store, preparation, dtype=dtype_of(arguments.precision), ids=plugs.reads_static)
         train, stop, calibrate = self._windows(prepared, parts, input_size, arguments, store)
         static = preparation.static
         sizes = {"h": h, "input_size": input_size, **prepared.widths,
@@ -83,6 +89,7 @@ class Deep(Estimator):
                 arguments,
                 train,
                 stop,
+                plugs=plugs,
                 checkpoint=None if checkpoint is None else Path(checkpoint),
                 watcher=watcher,
                 data=digest,
@@ -98,13 +105,23 @@ class Deep(Estimator):
             preparation,
             until,
             law,
-            frame.last_steps(input_size),
+            frame.last_steps(1 if trained.network.streaming else input_size),
             trained.network,
             trained.history,
             trained.steps,
             trained.best_step,
             digest,
+            stream=states_of(trained.network, prepared, store.ends, arguments.accelerator),
         )
+        return self
+
+    def update(self, X: Any) -> "Estimator":
+        """As for any estimator; the rows are read on from the states that the network is in."""
+        if not getattr(self, "streaming", False):
+            raise refusal(self)
+        fitted, arguments = self._fitted(), self._train_arguments()
+        frame = self._read(X) if isinstance(X, Frame) else X
+        self.fitted_ = updated(fitted, frame, dtype_of(arguments.precision), arguments.accelerator)
         return self
 
     def _windows(
@@ -139,11 +156,20 @@ class Deep(Estimator):
         np.minimum.at(
             until, series, rows + 1
         )  # a series unseen in training is scaled by what lies before its first cutoff
-        prepared = prepare(store, fitted.preparation, dtype=dtype_of(arguments.precision), until=until)
+        assert isinstance(fitted.predictor, Model)
+        prepared = prepare(store, fitted.preparation, dtype=dtype_of(arguments.precision), until=until,
+                           ids=fitted.predictor.reads_ids)
         windows = Windows(prepared, Cutoffs(series, rows), fitted.input_size, self._steps(),
                           filled=self.network.missing == "filled", targets=False)
-        assert isinstance(fitted.predictor, Model)
         values = network_outputs(fitted.predictor, windows, arguments.batch_size, arguments.accelerator)
+        return Outputs(values, prepared.known.numpy()[series], prepared.loc[series], prepared.scale[series])
+
+    def _outputs_of_context(self, store: Store, series: np.ndarray, rows: np.ndarray) -> Outputs:
+        fitted, arguments = self._fitted(), self._train_arguments()
+        if fitted.stream is None:
+            return self._outputs(store, series, rows)
+        prepared = prepare(store, fitted.preparation, dtype=dtype_of(arguments.precision))
+        values = outputs_from(fitted, prepared, series, rows, arguments.accelerator)
         return Outputs(values, prepared.known.numpy()[series], prepared.loc[series], prepared.scale[series])
 
     def lookback(self, frame: Frame) -> int:
@@ -164,6 +190,9 @@ class Deep(Estimator):
 
     def _own(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in own_arguments(self.network)}
+
+    def _plugs(self) -> Plugs:
+        return read_plugs(self.network, getattr(self, "encoder", None), self.context)
 
     def _train_arguments(self) -> TrainArguments:
         return TrainArguments(**{name: getattr(self, name) for name in TRAINING})

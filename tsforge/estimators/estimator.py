@@ -1,6 +1,6 @@
 """One estimator class per catalog row, its arguments read off the constructor of the row's class."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from inspect import Parameter, Signature, cleandoc
 from typing import Any, get_type_hints
@@ -9,10 +9,13 @@ from tsforge.errors import UnknownNameError, suggest
 from tsforge.estimators.base import Estimator
 from tsforge.estimators.deep import Deep
 from tsforge.estimators.local import LOCAL_TRAINING, Local
-from tsforge.estimators.parameters import own_arguments, unknown_argument
+from tsforge.estimators.nested import WAYS
+from tsforge.estimators.parameters import own_arguments, unknown_argument, with_tuples
 from tsforge.local import LOCAL
 from tsforge.models import MODELS
+from tsforge.models.base import Model
 from tsforge.training.arguments import TRAINING, TrainArguments
+from tsforge.training.specs import Spec
 
 
 @cache
@@ -31,21 +34,28 @@ def estimator(name: str) -> type[Any]:
 
 
 def from_recipe(recipe: Mapping[str, Any]) -> Estimator:
-    """The estimator that the `model` and `train` parts of a recipe describe; `to_recipe` is the inverse.
+    """The estimator that the `model`, `encoder`, `context` and `train` parts of a recipe describe.
+
+    `to_recipe` is the inverse.
 
     Raises:
         UnknownNameError: there is no such model.
         UnknownArgumentError: it has no such argument.
     """
     model = dict(recipe["model"])
-    return estimator(model.pop("name"))(**model, **recipe.get("train", {}))
+    made = estimator(model.pop("name"))
+    ways = {way: recipe[way] for way in WAYS if recipe.get(way) is not None}
+    encoder, default = ways.get("encoder"), getattr(getattr(made, "network", None), "encoder_default", None)
+    if isinstance(encoder, Mapping) and default is not None and not {"name", "class"} & encoder.keys():
+        ways["encoder"] = {"name": default, **encoder}  # arguments alone are of the encoder that the model has anyway
+    return made(**with_tuples(model, model), **ways, **recipe.get("train", {}))
 
 
 def _derived(
     key: str, network: type, base: type, given: dict[str, Any], training: Mapping[str, Any]
 ) -> type[Any]:
     kind = Parameter.KEYWORD_ONLY
-    hints = get_type_hints(TrainArguments)
+    hints = get_type_hints(TrainArguments) | {"errors": str, "workers": int | None}
     positional = [Parameter("h", Parameter.POSITIONAL_OR_KEYWORD, annotation=int)]
     positional += [
         Parameter(name, Parameter.POSITIONAL_OR_KEYWORD, default=value, annotation=int | None)
@@ -57,6 +67,7 @@ def _derived(
             Parameter("self", Parameter.POSITIONAL_OR_KEYWORD),
             *positional,
             *(p.replace(kind=kind) for p in own),
+            *(_ways(network) if base is Deep else ()),
             *(Parameter(name, kind, default=value, annotation=hints[name]) for name, value in training.items()),
         ]
     )
@@ -87,7 +98,7 @@ def _derived(
     if base is Deep:
         doc += (
             "\n\nIt forecasts h steps from the last input_size (None: 2 h, rounded up to a season). The arguments of "
-            "training\nare those of `tsforge.training.arguments.TrainArguments`."
+            "training\nare those of `tsforge.training.arguments.TrainArguments`; docs/encoders.md tells of encoders."
         )
     return type(
         title,
@@ -103,3 +114,9 @@ def _derived(
     )
 
 
+def _ways(network: type[Model]) -> list[Parameter]:
+    """The two ways in for encoders: in the place of the embedding, where there is one for them, and as context."""
+    kind, one = Parameter.KEYWORD_ONLY, Spec | None
+    taken = network.encoder_takes is not None
+    encoder = [Parameter("encoder", kind, default=network.encoder_default, annotation=one)] if taken else []
+    return [*encoder, Parameter("context", kind, default=None, annotation=Spec | Sequence[Spec] | None)]

@@ -1,7 +1,7 @@
 """Fitted: everything a fitted estimator knows, and its way into a run folder and back."""
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from hashlib import blake2b
@@ -23,14 +23,19 @@ from tsforge.frame.frame import Frame
 from tsforge.frame.schema import Schema
 from tsforge.local import LOCAL
 from tsforge.local.base import LocalModel
+from tsforge.local.packing import LocalFit, packed, unpacked
 from tsforge.models import MODELS
 from tsforge.models.base import Model
 from tsforge.scaling import CHUNK, Scaling
 from tsforge.training.artifact import FORMAT, read_run, write_run
 from tsforge.training.fit import dtype_of
+from tsforge.training.network import build_network
 from tsforge.training.recipe import RunRecord
+from tsforge.training.specs import read_plugs
 
 PARTS = ("targets", "past", "future")
+STREAM = "stream/"  # what a streaming network keeps of each series
+LEARNED = "learned/"  # what a local model learned of each series
 
 
 @dataclass(frozen=True)
@@ -47,11 +52,12 @@ class Fitted:
         trained_until: [series] the last stamp of each series that was looked at.
         law: How outputs are read, with calibration scores.
         context: The past that a forecast after the end of training needs.
-        predictor: The network, or the local model.
+        predictor: The network, or the local model with what it learned.
         history: One row per validation.
         steps: Optimiser steps.
         best_step: The step whose weights were kept.
         fingerprint: Digest of the data.
+        stream: [series, ...] what a streaming network keeps of the rows it has read, the last of which is the context.
     """
 
     kind: Literal["deep", "local"]
@@ -63,11 +69,12 @@ class Fitted:
     trained_until: pl.Series
     law: Law
     context: Frame
-    predictor: Model | LocalModel
+    predictor: Model | LocalFit
     history: list[dict[str, Any]]
     steps: int
     best_step: int | None
     fingerprint: str
+    stream: dict[str, np.ndarray] | None = None
 
     @cached_property
     def trained_until_by_id(self) -> pl.DataFrame:
@@ -108,15 +115,15 @@ class Fitted:
         write_run(folder, record, arrays, _context_table(self.context), overwrite=overwrite)
 
 
-def read_fitted(folder: Path) -> tuple[Fitted, RunRecord]:
-    """The inverse of `Fitted.write`.
+def read_fitted(folder: Path, classes: Iterable[type] = ()) -> tuple[Fitted, RunRecord]:
+    """The inverse of `Fitted.write`; `classes` are those encoders that no catalog has.
 
     Raises:
         ArtifactError: the folder is not a whole, unchanged run of a format this version reads.
     """
     record, arrays, table = read_run(folder)
     try:
-        return _fitted(record, arrays, table), record
+        return _fitted(record, arrays, table, tuple(classes)), record
     except ArtifactError:
         raise
     except (
@@ -144,10 +151,15 @@ def _arrays(fitted: Fitted) -> dict[str, np.ndarray]:
                        f"scores/{number}/{name}/counts": ranked.counts}
     if isinstance(fitted.predictor, Model):
         arrays |= {f"network/{name}": tensor.cpu().numpy() for name, tensor in fitted.predictor.state_dict().items()}
+        arrays |= {f"{STREAM}{name}": array for name, array in (fitted.stream or {}).items()}
+    else:
+        arrays |= {f"{LEARNED}{name}": array for name, array in packed(fitted.predictor.states).items()}
     return arrays
 
 
-def _fitted(record: RunRecord, arrays: Mapping[str, np.ndarray], table: pl.DataFrame) -> Fitted:
+def _fitted(
+    record: RunRecord, arrays: Mapping[str, np.ndarray], table: pl.DataFrame, classes: tuple[type, ...]
+) -> Fitted:
     schema = Schema.from_dict(record.roles)
     frame = Frame.stored(
         table, schema, month_end=record.roles["month_end"], kind=record.table_kind, time_dtype=_dtype(record.time_dtype)
@@ -166,7 +178,7 @@ def _fitted(record: RunRecord, arrays: Mapping[str, np.ndarray], table: pl.DataF
         )
         for n, pair in enumerate(record.scores)
     }
-    predictor, quantiles = _deep(record, arrays) if record.kind == "deep" else (_local(record), ())
+    predictor, quantiles = _deep(record, arrays, classes) if record.kind == "deep" else (_local(record, arrays), ())
     until = pl.Series("ds", record.trained_until, dtype=pl.Int64).cast(frame.table.schema["ds"])
     return Fitted(
         record.kind,
@@ -183,10 +195,27 @@ def _fitted(record: RunRecord, arrays: Mapping[str, np.ndarray], table: pl.DataF
         record.steps,
         record.best_step,
         record.fingerprint,
+        _stream(predictor, arrays, len(ids)),
     )
 
 
-def _deep(record: RunRecord, arrays: Mapping[str, np.ndarray]) -> tuple[Model, tuple[float, ...]]:
+def _stream(
+    predictor: Model | LocalFit, arrays: Mapping[str, np.ndarray], n_series: int
+) -> dict[str, np.ndarray] | None:
+    if not isinstance(predictor, Model) or not predictor.streaming:
+        return None
+    kept = {name.removeprefix(STREAM): array for name, array in arrays.items() if name.startswith(STREAM)}
+    wanted = {name: ((n_series, *s.shape[1:]), s.numpy().dtype) for name, s in predictor.start(1).items()}
+    if {name: (array.shape, array.dtype) for name, array in kept.items()} != wanted:
+        raise ArtifactError("The states of the stream do not have the shapes that the model and its series give.")
+    if not all(np.isfinite(array).all() for array in kept.values()):
+        raise ArtifactError("The states of the stream are not finite.")
+    return kept
+
+
+def _deep(
+    record: RunRecord, arrays: Mapping[str, np.ndarray], classes: tuple[type, ...]
+) -> tuple[Model, tuple[float, ...]]:
     from tsforge.estimators.parameters import own_arguments
     from tsforge.losses.spec import make_loss
 
@@ -194,24 +223,34 @@ def _deep(record: RunRecord, arrays: Mapping[str, np.ndarray]) -> tuple[Model, t
     loss = make_loss(record.arguments["loss"])
     own = {name: record.arguments[name] for name in own_arguments(network_class)}
     sizes = {name: tuple(size) if isinstance(size, list) else size for name, size in record.sizes.items()}
-    arguments = sizes | {"outputs": loss.outputs} | own
+    sizes |= {"outputs": loss.outputs}
+    plugs = read_plugs(network_class, record.arguments.get("encoder"), record.arguments.get("context"), classes)
     weights = {
         name.removeprefix("network/"): torch.from_numpy(array)
         for name, array in arrays.items()
         if name.startswith("network/")
     }
     with torch.device("meta"):  # no memory is taken on the word of a file before its shapes are seen to fit
-        shapes = {name: tensor.shape for name, tensor in network_class(**arguments).state_dict().items()}
+        outline = build_network(network_class, sizes, own, plugs).state_dict()
+        shapes = {name: tensor.shape for name, tensor in outline.items()}
     if shapes != {name: tensor.shape for name, tensor in weights.items()}:
         raise ArtifactError("The weights do not have the shapes that the arguments of the model give.")
     with torch.random.fork_rng(devices=[]):
-        network = network_class(**arguments).to(dtype_of(record.arguments["precision"]))
+        network = build_network(network_class, sizes, own, plugs).to(dtype_of(record.arguments["precision"]))
     network.load_state_dict(weights)
     return network.eval().requires_grad_(False), loss.quantiles
 
 
-def _local(record: RunRecord) -> LocalModel:
-    return LOCAL[record.name](**record.sizes)
+def _local(record: RunRecord, arrays: Mapping[str, np.ndarray]) -> LocalFit:
+    sizes = {name: tuple(size) if isinstance(size, list) else size for name, size in record.sizes.items()}
+    model: LocalModel = LOCAL[record.name](**sizes)
+    states = unpacked({n.removeprefix(LEARNED): array for n, array in arrays.items() if n.startswith(LEARNED)})
+    if len(states) != len(record.ids):
+        raise ArtifactError("What was learned is of another number of series.")
+    for state in states:
+        if state is not None:
+            model.check(state, arrays["scaling/targets/loc"].shape[1])
+    return LocalFit(model, states)
 
 
 def _context_table(context: Frame) -> pl.DataFrame:

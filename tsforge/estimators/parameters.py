@@ -1,7 +1,8 @@
 """Arguments of estimators: read off the constructors of networks, stated once there."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Mapping
 from inspect import Parameter, signature
+from typing import Any
 
 from tsforge.errors import UnknownArgumentError, suggest
 from tsforge.frame.frame import KNOWN
@@ -55,6 +56,9 @@ ELSEWHERE = {
     "future": "a role of the frame, for what is known ahead, and an argument of predict, which brings its values",
     "level": "an argument of predict: predict(level=[80, 95])",
     "quantiles": "an argument of predict, and of the loss 'quantile'",
+    "encoder": "an argument of S4D, TimesNet, iTransformer and EncoderForecaster; every neural model takes an encoder "
+               "as context=",
+    "context": "an argument of neural models",
     "in_channels": "the number of targets, which the frame says",
     "outputs": "what the loss asks for",
 }
@@ -64,6 +68,11 @@ def own_arguments(network: type) -> dict[str, Parameter]:
     """The hyper-parameters of a network: what neither the frame nor the loss gives."""
     skip = {"self", *FROM_THE_FRAME}
     return {name: p for name, p in signature(network.__init__).parameters.items() if name not in skip}
+
+
+def with_tuples(arguments: Mapping[str, Any], own: Container[str]) -> dict[str, Any]:
+    """Arguments out of a file, where lists stand for the tuples that the `own` ones of a constructor are."""
+    return {name: tuple(v) if name in own and isinstance(v, list) else v for name, v in arguments.items()}
 
 
 def unknown_argument(owner: str, name: str, known: Iterable[str]) -> UnknownArgumentError:

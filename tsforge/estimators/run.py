@@ -19,6 +19,7 @@ from tsforge.estimators.estimator import estimator, from_recipe
 from tsforge.estimators.exponents import with_exponents
 from tsforge.estimators.fitted import read_fitted
 from tsforge.estimators.nested import WAYS
+from tsforge.estimators.parameters import own_arguments, with_tuples
 from tsforge.evaluation.backtest import forecasts_at
 from tsforge.evaluation.evaluate import evaluate, scores_table
 from tsforge.frame.frame import Frame
@@ -70,7 +71,8 @@ def open_with_record(path: Path, classes: Iterable[type] = ()) -> tuple[Estimato
     fitted, record = read_fitted(path, classes)
     try:
         ways = {way: resolved(record.arguments[way], classes) for way in WAYS if way in record.arguments}
-        model = estimator(record.name)(**record.arguments | ways)
+        made = estimator(record.name)
+        model = made(**with_tuples(record.arguments, own_arguments(made.network)) | ways)
     except (TsforgeError, TypeError) as error:
         raise ArtifactError(f"{path}: the arguments of the run do not fit {record.name} ({error}).") from None
     model.fitted_ = fitted

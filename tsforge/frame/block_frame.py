@@ -153,10 +153,11 @@ class BlockFrame(Frame):
                 since[s] = _since(targets.rows(begin, begin + int(length)), count)
         return self._apart(since)
 
-    def without_covariates(self) -> Frame:
-        """The same series and targets, nothing else."""
-        schema = replace(self.schema, past=(), future=(), static=(), calendar=())
-        return self._with(block=self.block.select(self.targets), schema=schema, static=None)
+    def without_covariates(self, keep: Sequence[str] = ()) -> Frame:
+        """As for any frame."""
+        schema = self.schema.without_covariates(keep)
+        columns = [*self.targets, *schema.placed(schema.past), *schema.placed(schema.future)]
+        return self._with(block=self.block.select(columns), schema=schema, static=None)
 
     def as_channels(self) -> "BlockFrame":
         """The series as the channels of one, as `channels_from="unique_id"` has it.

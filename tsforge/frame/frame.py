@@ -266,10 +266,11 @@ class Frame:
         )
         return made
 
-    def without_covariates(self) -> "Frame":
-        """The same series and targets, nothing else: what a model without covariates takes."""
-        schema = replace(self.schema, past=(), future=(), static=(), calendar=())
-        return self._with(table=self.table.select("unique_id", "ds", *self.targets), schema=schema, static=None)
+    def without_covariates(self, keep: Sequence[str] = ()) -> "Frame":
+        """The same series and targets with the covariates of the roles in `keep`, out of past and future."""
+        schema = self.schema.without_covariates(keep)
+        columns = [*self.targets, *schema.placed(schema.past), *schema.placed(schema.future)]
+        return self._with(table=self.table.select("unique_id", "ds", *columns), schema=schema, static=None)
 
     def give_back(self, table: pl.DataFrame) -> Any:
         """A result under the user's column names and in the kind of table that came in."""

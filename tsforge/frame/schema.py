@@ -66,6 +66,11 @@ class Schema:
         roles = {role: self.placed(getattr(self, role)) for role in ("targets", "past", "future")}
         return replace(self, **roles, channels_from=None, channel_ids=(), id_col="unique_id", time_col="ds")
 
+    def without_covariates(self, keep: Sequence[str] = ()) -> "Schema":
+        """The roles of the targets, and those of past and future that are in `keep`; the calendar is of the future."""
+        roles = {"past": "past", "future": "future", "calendar": "future", "static": "static"}
+        return replace(self, **{role: () for role, kind in roles.items() if kind not in keep})
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
