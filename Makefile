@@ -38,8 +38,9 @@ demo: .venv/ready-demo
 	$(BIN)/tsforge backtest co2 --model dlinear --model timesnet $(SIZES) $(SMALL) --windows 6 --level 80 \
 	  --out runs/demo/backtest --overwrite
 
+# two processes of one thread; PYTEST="-n 0" is one, for a debugger
 test: .venv/ready-dev
-	$(BIN)/python -m pytest -m "not slow" $(PYTEST)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal $(PYTEST)
 
 test-slow: .venv/ready-dev
 	$(BIN)/python -m pytest -m slow $(PYTEST)

@@ -89,7 +89,7 @@ def test_workers_must_be_a_number_of_processes(tsforge_says, recipe):
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
 def test_a_study_that_is_stopped_goes_on_to_the_same_bytes(tsforge_says, recipe, tmp_path, workers, sent):
-    recipe(GRID, max_steps=600, validate_every=20)
+    recipe(GRID, max_steps=1200, validate_every=40)
     words = [sys.executable, "-m", "tsforge", "study", "small.yaml", "--workers", workers, "-q"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     assert subprocess.run([*words, "--out", "whole"], cwd=tmp_path, env=environment, check=False).returncode == 0
