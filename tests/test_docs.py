@@ -19,6 +19,7 @@ from tsforge.estimators.parameters import OURS
 from tsforge.estimators.run import unfitted
 from tsforge.estimators.study_checks import check_cells
 from tsforge.evaluation.metrics import METRICS
+from tsforge.models import MODELS
 from tsforge.training.arguments import TRAINING
 from tsforge.training.recipe import Recipe, read_given, read_recipe
 
@@ -141,6 +142,12 @@ def cells(line: str) -> list[str]:
 
 def table_rows(text: str) -> list[list[str]]:
     return [cells(line) for line in text.splitlines() if line.startswith("| ") and not line.startswith("| ---")]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_has_a_page_that_says_when_to_pick_it_what_it_costs_and_what_was_measured(name):
+    page = text_of(ROOT / "docs" / "models" / f"{name}.md")
+    assert [told for told in ("hen to pick it", "hat it costs", "../results.md") if told not in page] == []
 
 
 def test_the_readme_names_every_row_as_the_catalogs_do():
