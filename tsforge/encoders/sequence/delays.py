@@ -43,7 +43,7 @@ class DelayEncoder(SequenceEncoder):
     lag: Tensor
     dimension: Tensor
 
-    def __init__(self, in_channels: int, d_model: int = 16, *, max_dimension: int = 10) -> None:
+    def __init__(self, in_channels: int, d_model: int = 64, *, max_dimension: int = 10) -> None:
         super().__init__(in_channels, d_model)
         if max_dimension < 1:
             raise ArgumentError(f"max_dimension={max_dimension} leaves nothing to read: give at least 1.")
