@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from tsforge.cli import backtest, data, fit, list_rows, predict, report, show, study
+from tsforge.cli import backtest, compare, data, fit, list_rows, predict, report, show, study
 from tsforge.cli.output import TOLD, complain, end
 from tsforge.errors import TsforgeError
 
@@ -19,6 +19,7 @@ app.command("predict")(predict.predict)
 app.command("backtest")(backtest.backtest)
 app.command("report")(report.report)
 app.command("study")(study.study)
+app.command("compare")(compare.compare)
 app.command("list")(list_rows.list_rows)
 app.command("show")(show.show)
 app.add_typer(data.app, name="data")
