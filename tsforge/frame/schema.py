@@ -84,8 +84,15 @@ class Schema:
 
 
 def as_names(value: str | Sequence[str] | None) -> tuple[str, ...]:
-    """`"temp"` and `["temp"]` both mean the one column `temp`."""
-    return () if value is None else (value,) if isinstance(value, str) else tuple(value)
+    """`"temp"` and `["temp"]` both mean the one column `temp`.
+
+    Raises:
+        FrameError: what is given is no name and holds something that is none.
+    """
+    names = () if value is None else (value,) if isinstance(value, str) else tuple(value)
+    if not all(isinstance(name, str) for name in names):
+        raise FrameError(f"{value!r}: wanted a name, or a flat list of names such as ['temp', 'price'].")
+    return names
 
 
 def find_time(columns: Sequence[str], time_col: str | None) -> str:
