@@ -60,6 +60,14 @@ def test_it_is_what_compare_says_of_a_backtest_of_the_same_windows(study):
     assert pairs["difference"].to_list() == pytest.approx(expected["difference"].to_list(), rel=1e-9)
 
 
+def test_seasonal_naive_that_is_among_the_runs_is_not_there_twice(study):
+    other = RECIPE | {"grid": [{"model.name": "seasonal_naive"}]}
+    run_study(read_grid(other), study.parent / "naive")
+    found = compared([study / "theta", study.parent / "naive"])
+    assert found.board()["model"].sort().to_list() == ["seasonal_naive", "theta"]
+    assert "SeasonalNaive" in compared([study / "theta"]).forecasts.columns  # the control
+
+
 def test_the_metric_asked_for_decides_and_the_diagram_is_drawn(tsforge_says, study, tmp_path):
     words = ["--metric", "smape", "--test", "t", "--diagram", "drawn/cd.svg"]
     code, out, err = tsforge_says("compare", str(study), *words)

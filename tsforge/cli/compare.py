@@ -34,7 +34,7 @@ def compare(
     from tsforge.estimators.comparison import compared
 
     found = compared(runs, metric or (), by=[] if by is None else [name.strip() for name in by.split(",")])
-    board, pairs = found.board(alpha=alpha, test=test), found.pairs(alpha=alpha, test=test)
+    board = found.board(alpha=alpha, test=test)
     if diagram is not None:
         from tsforge.evaluation.critical_difference import critical_difference_diagram
 
@@ -42,7 +42,8 @@ def compare(
         diagram.parent.mkdir(parents=True, exist_ok=True)
         diagram.write_text(drawn, encoding="utf-8")
     if json:
-        show_json({"leaderboard": board.to_dicts(), "pairs": pairs.to_dicts(),
+        pairs = found.pairs(alpha=alpha, test=test).to_dicts()
+        show_json({"leaderboard": board.to_dicts(), "pairs": pairs,
                    "diagram": None if diagram is None else str(diagram)})
         return
     show_table(_shown(board.to_dicts()), f"{board['blocks'][0]} blocks by {', '.join(found.by)}")

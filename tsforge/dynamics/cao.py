@@ -19,6 +19,8 @@ from tsforge.dynamics.checks import at_least, series
 from tsforge.dynamics.nearest import MAXIMUM, neighbours_in_delays
 from tsforge.errors import ArgumentError
 
+LEVEL, TOLERANCE = 0.8, 0.15  # where E1 counts as high, and as flat
+
 
 @dataclass(frozen=True)
 class CaoCurves:
@@ -54,7 +56,7 @@ def cao(x: ArrayLike, lag: int, max_dimension: int = 10, *, theiler: int = 0) ->
 
 
 def embedding_dimension(
-    x: ArrayLike, lag: int, max_dimension: int = 10, *, level: float | int = 0.8, tolerance: float | int = 0.15,
+    x: ArrayLike, lag: int, max_dimension: int = 10, *, level: float | int = LEVEL, tolerance: float | int = TOLERANCE,
     theiler: int = 0,
 ) -> int:
     """The smallest dimension d <= `max_dimension` at which E1 has levelled off.
@@ -66,13 +68,21 @@ def embedding_dimension(
         ShapeError, ArgumentError: as `cao`, with one dimension more; E1 does not level off, as that of noise.
     """
     e1 = cao(x, lag, max_dimension + 1, theiler=theiler).e1
-    flat = (e1[:-1] >= level) & (np.abs(np.diff(e1)) <= tolerance)
-    if not flat.any():
+    found = levels_off(e1, level, tolerance)
+    if found is None:
         raise ArgumentError(
             f"E1 does not level off up to max_dimension={max_dimension} at lag={lag} (it is {_told(e1[:-1])}): the "
             "series may be noise. Raise max_dimension, lower level, or choose another lag."
         )
-    return int(np.argmax(flat)) + 1
+    return found
+
+
+def levels_off(
+    e1: Float[np.ndarray, " dimension"], level: float | int = LEVEL, tolerance: float | int = TOLERANCE
+) -> int | None:
+    """The first dimension d with E1(d) >= `level` and |E1(d+1) - E1(d)| <= `tolerance`; None where there is none."""
+    flat = np.flatnonzero((e1[:-1] >= level) & (np.abs(np.diff(e1)) <= tolerance))
+    return int(flat[0]) + 1 if len(flat) else None
 
 
 def _means(x: np.ndarray, dimension: int, lag: int, theiler: int) -> tuple[float, float]:

@@ -98,7 +98,9 @@ def compared(
     first = tested[0]
     table = first.forecasts
     keys = [name for name in KEYS if name in table.columns]
-    columns = [_own(first, table), *_baseline(first, table), *(_own(run, run.forecasts) for run in tested[1:])]
+    columns = [_own(first, table), *(_own(run, run.forecasts) for run in tested[1:])]
+    if all(run.model.name != "SeasonalNaive" for run in tested):
+        columns.append(_column("SeasonalNaive", "SeasonalNaive", table))
     joined = table.select(*keys, "y")
     for name, column in columns:
         joined = _beside(joined, column, keys, first.name, name)
@@ -135,19 +137,15 @@ def _tested(name: str, path: Path, frames: Frames, classes: tuple[type, ...]) ->
 
 
 def _own(run: _Tested, table: pl.DataFrame) -> tuple[str, pl.DataFrame]:
-    """The forecasts of a run and their intervals, under the name of its folder."""
-    own = [name for name in table.columns if name == run.model.name or name.startswith(f"{run.model.name}-")]
-    keys = [name for name in (*KEYS, "y") if name in table.columns]
-    renamed = {name: run.name + name.removeprefix(run.model.name) for name in own}
-    return run.name, table.select(*keys, *own).rename(renamed)
+    """The forecasts of a run under the name of its folder."""
+    return _column(run.model.name, run.name, table)
 
 
-def _baseline(run: _Tested, table: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
-    if "SeasonalNaive" not in table.columns or run.model.name == "SeasonalNaive":
-        return []
-    keys = [name for name in (*KEYS, "y") if name in table.columns]
-    own = [name for name in table.columns if name.startswith("SeasonalNaive")]
-    return [("SeasonalNaive", table.select(*keys, *own))]
+def _column(model: str, name: str, table: pl.DataFrame) -> tuple[str, pl.DataFrame]:
+    """The forecasts of a model and their intervals under another name."""
+    own = [column for column in table.columns if column == model or column.startswith(f"{model}-")]
+    keys = [key for key in (*KEYS, "y") if key in table.columns]
+    return name, table.select(*keys, *own).rename({column: name + column.removeprefix(model) for column in own})
 
 
 def _beside(joined: pl.DataFrame, column: pl.DataFrame, keys: list[str], first: str, name: str) -> pl.DataFrame:

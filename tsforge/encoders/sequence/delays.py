@@ -25,7 +25,6 @@ from tsforge.layers.delay import delayed
 from tsforge.layers.last_observed import carried_on
 
 LEAST = 30  # complete windows; of fewer, windows with gaps are taken as they were filled
-LEVEL, TOLERANCE = 0.8, 0.15  # of E1, as in `tsforge.dynamics.embedding_dimension`
 
 
 class DelayEncoder(SequenceEncoder):
@@ -97,7 +96,8 @@ def _lag(windows: np.ndarray) -> int:
 
 def _dimension(windows: np.ndarray, lag: int, most: int) -> int:
     """Cao's dimension of the delay vectors that end the windows, at most `most`."""
-    from tsforge.dynamics.nearest import MAXIMUM, nearest  # which brings scipy
+    from tsforge.dynamics.cao import levels_off  # these bring scipy
+    from tsforge.dynamics.nearest import MAXIMUM, nearest
 
     points = windows[:, ::-1][:, ::lag][:, : most + 3]
     columns, means = points.shape[1], []
@@ -109,6 +109,4 @@ def _dimension(windows: np.ndarray, lag: int, most: int) -> int:
         pairs = steps >= 0
         growth = np.abs(points[pairs, d] - points[steps[pairs], d])
         means.append(np.mean(np.maximum(distance[pairs], growth) / distance[pairs]))
-    e1 = np.array(means[1:]) / np.array(means[:-1])
-    flat = np.flatnonzero((e1[:-1] >= LEVEL) & (np.abs(np.diff(e1)) <= TOLERANCE))
-    return min(int(flat[0]) + 1 if len(flat) else most, most, columns)
+    return min(levels_off(np.array(means[1:]) / np.array(means[:-1])) or most, most, columns)

@@ -39,8 +39,10 @@ def over_batch(run: Callable[[int, int], None], batch: int, work: int) -> None:
         return
     parts = min(batch, FINER * threads)
     waiting = deque(pairwise(batch * part // parts for part in range(parts + 1)))
-    together = _in_pool if FORKED or _openmp() is None else _in_team
-    together(lambda: _take(run, waiting), threads)
+    if FORKED or _openmp() is None:
+        _in_pool(lambda: _take(run, waiting), threads)
+    else:
+        _in_team(lambda: _take(run, waiting))
 
 
 def _take(run: Callable[[int, int], None], waiting: deque[tuple[int, int]]) -> None:
@@ -64,7 +66,7 @@ def _openmp() -> Any:
     return found
 
 
-def _in_team(job: Callable[[], None], threads: int) -> None:
+def _in_team(job: Callable[[], None]) -> None:
     errors: list[BaseException] = []
 
     def part(_: Any) -> None:
