@@ -25,7 +25,7 @@ import tsforge
 from tsforge.data.prepare import prepare
 from tsforge.data.store import build_store
 from tsforge.data.windows import Cutoffs, Windows
-from tsforge.estimators.base import cutoff_rows
+from tsforge.estimators.outputs import cutoff_rows
 from tsforge.evaluation.backtest import cutoffs_of
 from tsforge.training.predict import network_outputs
 

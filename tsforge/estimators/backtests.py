@@ -13,7 +13,8 @@ from typing import Any
 
 import polars as pl
 
-from tsforge.estimators.base import Estimator, check_h
+from tsforge.estimators.base import Estimator
+from tsforge.estimators.checks import check_h
 from tsforge.estimators.division import every_step
 from tsforge.estimators.exponents import with_exponents
 from tsforge.estimators.fitted import versions

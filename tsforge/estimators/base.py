@@ -1,7 +1,6 @@
 """The scikit-learn face that every estimator has: fit, predict, cross_validation, score, save."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,9 +11,11 @@ from sklearn.exceptions import NotFittedError
 
 from tsforge.data.store import Store, build_store
 from tsforge.data.windows import forecast_frame
-from tsforge.errors import ArgumentError, CapabilityError, FrameError
+from tsforge.errors import ArgumentError, FrameError
+from tsforge.estimators.checks import check_h, refuse_other_channels
 from tsforge.estimators.fitted import Fitted
 from tsforge.estimators.nested import WAYS, changed, nested
+from tsforge.estimators.outputs import Outputs, cutoff_rows, truth_of
 from tsforge.estimators.parameters import unknown_argument
 from tsforge.estimators.streaming import refusal
 from tsforge.evaluation.backtest import backtest, check_column
@@ -24,28 +25,11 @@ from tsforge.forecaster import Levels
 from tsforge.frame.canonical import to_polars
 from tsforge.frame.check import read_times, read_values
 from tsforge.frame.frame import KNOWN, Frame, as_frame
-from tsforge.frame.schema import list_names, require
+from tsforge.frame.schema import require
 from tsforge.frame.wide import widened
 from tsforge.training.specs import recorded
 
 KEPT = ("alias", "accelerator")  # arguments that may change without another fit
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """Scaled outputs of windows, and the way back.
-
-    Args:
-        values: [window, h, channel, output].
-        known: [window] row in the training key table, -1 where unseen.
-        loc: [window, channel].
-        scale: [window, channel].
-    """
-
-    values: np.ndarray
-    known: np.ndarray
-    loc: np.ndarray
-    scale: np.ndarray
 
 
 class Estimator(BaseEstimator):
@@ -307,7 +291,7 @@ class Estimator(BaseEstimator):
         if not schema.static:
             frame = frame.without_offered()
         if schema.channel_ids != frame.schema.channel_ids:
-            _refuse_other_channels(schema.channel_ids, frame.schema.channel_ids)
+            refuse_other_channels(schema.channel_ids, frame.schema.channel_ids)
         for role in ("targets", "past", "future", "static", "calendar"):
             wanted, given = getattr(schema, role), getattr(frame.schema, role)
             if wanted != given:
@@ -331,71 +315,3 @@ class Estimator(BaseEstimator):
 def recorded_arguments(model: Estimator) -> dict[str, Any]:
     """The arguments of an estimator as a file holds them: a class in the place of an encoder by its name."""
     return {name: recorded(value) if name in WAYS else value for name, value in model.get_params(deep=False).items()}
-
-
-def _refuse_other_channels(wanted: tuple[Any, ...], given: tuple[Any, ...]) -> None:
-    absent, new = [c for c in wanted if c not in given], [c for c in given if c not in wanted]
-    raise FrameError(
-        f"channels_from='unique_id': the model was fitted on {len(wanted)} series as channels. Missing here: "
-        f"{list_names(absent)}; not there then: {list_names(new)}. Give the same series, or fit anew."
-    )
-
-
-def check_h(h: Any) -> int:
-    """h as a whole number.
-
-    Raises:
-        ArgumentError: it is none, or below 1.
-    """
-    if isinstance(h, bool) or not isinstance(h, int | np.integer) or h < 1:
-        raise ArgumentError(f"h={h!r}: wanted the number of steps to forecast, a whole number, 1 or more.")
-    return int(h)
-
-
-def check_card(network: Any, frame: Frame, able: dict[str, list[str]], *, static_read: bool = False) -> None:
-    """Raises CapabilityError where the frame has what a model's card lacks; `able` names the models that have it.
-
-    Static columns are taken where an encoder reads them, `static_read`.
-    """
-    schema = frame.schema
-    asked = {"past": schema.past, "future": (*schema.future, *schema.calendar), "static": schema.static}
-    for role, columns in asked.items():
-        if columns and role not in network.covariates and not (role == "static" and static_read):
-            others = (
-                f"{', '.join(able[role])} {'does' if len(able[role]) == 1 else 'do'}"
-                if able[role]
-                else "no model here does"
-            )
-            raise CapabilityError(
-                f"{network.__name__} takes no {role} covariates ({', '.join(columns)}); {others}. Leave them out "
-                f"({role}=(), or in Python frame.without_covariates()), or take a model that has them."
-            )
-    if schema.irregular and not network.irregular:
-        others = ", ".join(able["irregular"]) or "no model here does"
-        raise CapabilityError(
-            f"{network.__name__} does not take irregular steps ({others}). Bring the frame onto a grid with "
-            "Frame(..., resample='1h', how='last')."
-        )
-
-
-def cutoff_rows(store: Store, cutoffs: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Series and rows of cutoffs, sorted: the last step of each series at or before its cutoff, on a regular grid.
-
-    A cutoff before or after the data of its series is left out. No model reads irregular frames here.
-    """
-    keys = pl.DataFrame({"unique_id": store.ids, "first": store.first, "series": np.arange(len(store.ids))})
-    stated = cutoffs.select(pl.col("unique_id").cast(store.ids.dtype, strict=False), "cutoff")
-    joined = stated.join(keys, on="unique_id", how="inner").sort("series", "cutoff")
-    series = joined["series"].to_numpy()
-    steps = store.grid.floor(joined["cutoff"].cast(store.first.dtype), joined["first"])
-    rows = store.starts[series] + steps
-    inside = (steps >= 0) & (rows < store.ends[series])
-    return series[inside], rows[inside]
-
-
-def truth_of(store: Store, series: np.ndarray, rows: np.ndarray, h: int) -> np.ndarray:
-    """[window, h, channel] of observed values on a regular grid, NaN where missing."""
-    ahead = rows[:, None] + np.arange(1, h + 1)
-    there = ahead < store.ends[series][:, None]
-    values = store.values[np.minimum(ahead, len(store.values) - 1)]
-    return np.where(there[..., None], values, np.nan).astype(np.float64)

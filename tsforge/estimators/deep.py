@@ -11,8 +11,10 @@ from tsforge.data.splits import Parts, held_back_cutoffs, split_rows, training_c
 from tsforge.data.store import Store, build_store
 from tsforge.data.windows import Cutoffs, Windows
 from tsforge.errors import ArgumentError
-from tsforge.estimators.base import Estimator, Outputs, check_card
+from tsforge.estimators.base import Estimator
+from tsforge.estimators.checks import check_card
 from tsforge.estimators.fitted import Fitted, fingerprint_of
+from tsforge.estimators.outputs import Outputs
 from tsforge.estimators.parameters import own_arguments
 from tsforge.estimators.streaming import outputs_from, refusal, states_of, updated
 from tsforge.evaluation.intervals import Law

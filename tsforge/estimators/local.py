@@ -11,8 +11,9 @@ from tsforge.data.prepare import Preparation
 from tsforge.data.splits import Parts, held_back_cutoffs, split_rows
 from tsforge.data.store import Store, build_store
 from tsforge.errors import ArgumentError, CapabilityError, FrameError, TsforgeError
-from tsforge.estimators.base import Estimator, Outputs, truth_of
+from tsforge.estimators.base import Estimator
 from tsforge.estimators.fitted import Fitted, fingerprint_of
+from tsforge.estimators.outputs import Outputs, truth_of
 from tsforge.estimators.parameters import own_arguments
 from tsforge.estimators.series_pool import check_workers, over_series
 from tsforge.evaluation.intervals import Law

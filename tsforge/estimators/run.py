@@ -13,7 +13,8 @@ import polars as pl
 
 from tsforge.data.load import load
 from tsforge.errors import ArtifactError, OutputExistsError, RecipeError, TsforgeError
-from tsforge.estimators.base import Estimator, check_h, recorded_arguments
+from tsforge.estimators.base import Estimator, recorded_arguments
+from tsforge.estimators.checks import check_h
 from tsforge.estimators.division import Divided, divide, training_rows
 from tsforge.estimators.estimator import estimator, from_recipe
 from tsforge.estimators.exponents import with_exponents

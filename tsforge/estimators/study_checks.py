@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tsforge.errors import ArtifactError, OutputExistsError, RecipeError, TsforgeError
-from tsforge.estimators.base import check_h
+from tsforge.estimators.checks import check_h
 from tsforge.estimators.grid import Cell
 from tsforge.estimators.run import finished_run, prepare_run, rehearse, resolved_recipe, unfitted
 from tsforge.estimators.study_cells import Frames, Outcome, by_frame, text_of
