@@ -113,3 +113,33 @@ def test_a_changed_truth_would_be_seen(study, monkeypatch):
     monkeypatch.setattr(comparison, "forecasts_of_test", changed)
     with pytest.raises(ArgumentError, match="theta and mean"):
         compared([study / "theta", study / "mean"])
+
+
+def test_the_report_has_the_leaderboard_the_diagram_and_the_forecasts_of_every_run(tsforge_says, study, tmp_path):
+    code, _, err = tsforge_says("compare", str(study), "--report", "pages/compared.html")
+    assert code == 0
+    assert "pages/compared.html" in err
+    page = (tmp_path / "pages" / "compared.html").read_text()
+    told = json.loads(tsforge_says("compare", str(study), "--json", "--quiet")[1])
+    ranks = page.partition('<section id="ranks"')[2].partition("</section>")[0]
+    assert ranks.count("<svg") == 1
+    for row in told["leaderboard"]:
+        assert f">{row['model']}<" in ranks
+        assert f"{len([name for name in row['better_than'].split(', ') if name])} of 3" in ranks
+    assert "No training is recorded." not in page
+    data = json.loads(page.partition('id="report-data">')[2].partition("</script>")[0])
+    assert set(data["models"]) == {"dlinear_seed0", "dlinear_seed1", "theta", "mean", "SeasonalNaive"}
+    assert tsforge_says("compare", str(study), "--report", "x.pdf")[0] == 2
+
+
+def test_many_models_are_counted_and_not_named_in_the_table(tsforge_says, study):
+    grid = {"grid": [{"model.name": "ridge", "model.lags": [1, 2, 3, 4, 5, 6]}]}
+    run_study(read_grid(RECIPE | grid), study.parent / "many")
+    words = [str(study), str(study.parent / "many")]
+    code, out, err = tsforge_says("compare", *words)
+    assert code == 0
+    assert "--json" in err
+    rows = [line.split() for line in out.splitlines()[2:]]
+    assert len(rows) == 10
+    assert all(row[-1].isdigit() and row[-2].isdigit() for row in rows)
+    assert "theta" in tsforge_says("compare", str(study))[1].splitlines()[2]  # the control: few are named

@@ -14,12 +14,13 @@ from tsforge.errors import ArgumentError, RecipeError
 from tsforge.estimators.base import Estimator
 from tsforge.estimators.division import Divided, training_rows
 from tsforge.estimators.exponents import with_exponents
-from tsforge.estimators.run import forecasts_of_test, open_with_record, prepare_run
+from tsforge.estimators.run import forecasts_of_test, open_with_record, prepare_run, source_of
 from tsforge.estimators.study_cells import Frames
 from tsforge.evaluation.asked import Spec
 from tsforge.evaluation.compare import compare
 from tsforge.evaluation.leaderboard import leaderboard
 from tsforge.evaluation.ranking import ranking
+from tsforge.frame.frame import Frame
 from tsforge.training.artifact import SUMS
 from tsforge.training.recipe import Recipe, read_recipe
 
@@ -38,6 +39,8 @@ class Comparison:
         metrics: The metrics that are asked for, or those of the first recipe; the first decides.
         scoring: `scale`, `train` and `season` of `evaluate`.
         by: What is one observation: a series, or where there is one alone its windows.
+        frame: The series.
+        source: The dataset or file they are from.
     """
 
     forecasts: pl.DataFrame
@@ -45,6 +48,8 @@ class Comparison:
     metrics: list[Spec]
     scoring: dict[str, Any]
     by: tuple[str, ...]
+    frame: Frame
+    source: str
 
     def board(self, *, alpha: float = 0.05, test: str = "wilcoxon") -> pl.DataFrame:
         """A row for each model; see `leaderboard`."""
@@ -109,7 +114,8 @@ def compared(
                "train": training_rows(first.divided.fitted, first.model)}
     several = joined["unique_id"].n_unique() > 1
     return Comparison(joined, _by_recipe(tested), with_exponents(metrics or recipe.evaluate.metrics, frame), scoring,
-                      tuple(by) or (("unique_id",) if several else ("unique_id", "cutoff")))
+                      tuple(by) or (("unique_id",) if several else ("unique_id", "cutoff")), frame,
+                      source_of(recipe.frame))
 
 
 def _runs(paths: Iterable[Path]) -> dict[str, Path]:

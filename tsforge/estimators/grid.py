@@ -144,10 +144,14 @@ def _names(told: list[dict[str, Any]], recipes: list[Recipe]) -> list[str]:
 
 
 def _words(setting: dict[str, Any]) -> str:
-    """`dlinear_96_d_model16_seed0`; a word speaks for itself, a number needs its key."""
+    """`dlinear_96_d_model16_no-context_seed0`; a word speaks for itself, a number needs its key."""
     parts = []
     for key, value in setting.items():
+        word = key.rpartition(".")[2]
+        if value is None or value in ([], {}):
+            parts.append(f"no-{word}")
+            continue
         alone = isinstance(value, str) or key == H
         text = json.dumps(value, default=str) if isinstance(value, dict | list) else str(value)
-        parts.append(re.sub(r"[^\w.=+]+", "-", text if alone else f"{key.rpartition('.')[2]}{text}", flags=re.ASCII))
+        parts.append(re.sub(r"[^\w.=+]+", "-", text if alone else f"{word}{text}", flags=re.ASCII))
     return "_".join(parts).strip("-.") or "run"

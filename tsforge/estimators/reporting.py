@@ -1,4 +1,4 @@
-"""What a report shows, gathered from a run or a backtest: profile, context, scores, errors by step."""
+"""What a report shows, gathered from a run, a backtest or a comparison: profile, context, scores, errors by step."""
 
 from pathlib import Path
 from typing import Any
@@ -7,16 +7,20 @@ import polars as pl
 import yaml
 
 from tsforge.errors import RecipeError
+from tsforge.estimators.comparison import Comparison
 from tsforge.estimators.division import divide, every_step, training_rows
 from tsforge.estimators.fitted import versions
-from tsforge.estimators.run import forecasts_of_test, load_frame, open_with_record
+from tsforge.estimators.run import forecasts_of_test, load_frame, open_with_record, source_of
+from tsforge.evaluation.critical_difference import critical_difference_diagram
 from tsforge.evaluation.evaluate import evaluate, scores_table
 from tsforge.evaluation.report import write_report
+from tsforge.evaluation.report_ranks import ranks
 from tsforge.frame.frame import Frame
 from tsforge.training.recipe import read_recipe
 
 MOST_CUTOFFS = 12  # a report draws this many cutoffs of a long test part; its scores are those of the run
 ERRORS = ["mse", "mae"]  # by step ahead
+TESTS = {"wilcoxon": "Wilcoxon's signed-rank test", "t": "the paired t-test", "dm": "the Diebold-Mariano test"}
 
 NO_SCORES = pl.DataFrame(schema={"model": pl.String})
 NO_HORIZON = pl.DataFrame(schema={"step": pl.Int64, "model": pl.String, "metric": pl.String, "value": pl.Float64})
@@ -71,9 +75,22 @@ def report_backtest(
                         forecasts=forecasts, context=long_values(frame), scores=scores, horizon=horizon)
 
 
-def source_of(part: dict[str, Any]) -> str:
-    """The dataset or file that the frame part of a recipe names."""
-    return str(next((part[key] for key in ("name", "path", "data") if key in part), "a frame"))
+def report_comparison(out: Path, found: Comparison, *, alpha: float, test: str) -> Path:
+    """Writes the report of finished runs side by side: which differences are real, and their forecasts."""
+    board = found.board(alpha=alpha, test=test)
+    metric, blocks = board.columns[2], int(board["blocks"][0])
+    diagram = ""
+    if len(board) > 2 and blocks > 1:
+        diagram = critical_difference_diagram(found.ranked(alpha=alpha), f"Mean ranks by {metric}")
+    told = (f"{blocks:,} blocks by {', '.join(found.by)}. Differences in {metric} by {TESTS[test]}, all of them true "
+            f"at once with probability {1 - alpha:.3g} or more (Holm).")
+    summary = {"data": found.source, "models": len(board), "windows": found.forecasts["cutoff"].n_unique(),
+               "season": found.frame.season, "freq": found.frame.freq}
+    return write_report(
+        out, title=f"{len(board)} models on {found.source}", summary=summary | versions(), profile=profile(found.frame),
+        history=[], forecasts=found.forecasts, context=long_values(found.frame), scores=NO_SCORES,
+        horizon=evaluate(found.forecasts, ERRORS, by=("step",)), ranks=ranks(board, diagram, told),
+    )
 
 
 def profile(frame: Frame) -> pl.DataFrame:

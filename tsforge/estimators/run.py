@@ -266,3 +266,8 @@ def resolved_recipe(recipe: Recipe, model: Estimator) -> dict[str, Any]:
     if recipe.split.protocol is not None or recipe.split.val is not None:
         del plain["train"]["val_size"]  # the split states it
     return plain
+
+
+def source_of(part: dict[str, Any]) -> str:
+    """The dataset or file that the frame part of a recipe names."""
+    return str(next((part[key] for key in ("name", "path", "data") if key in part), "a frame"))

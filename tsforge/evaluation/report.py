@@ -38,6 +38,7 @@ def write_report(
     context: pl.DataFrame,
     scores: pl.DataFrame,
     horizon: pl.DataFrame,
+    ranks: str = "",
 ) -> Path:
     """Write the page; the same arguments give the same bytes. A file that is there is replaced, whole or not at all.
 
@@ -52,6 +53,7 @@ def write_report(
         scores: A row per model: `model`, then a column per metric. Lower is better, but `coverage-80`, a share, is
             best nearest 0.8.
         horizon: Error by step ahead: `step, model, metric, value`.
+        ranks: HTML of a comparison, in place of the learning curve and the scores.
 
     Returns:
         Where the page is.
@@ -79,7 +81,7 @@ def write_report(
     }
     # `<` would let a name end the script element; numbers that JSON lacks are None by now
     embedded = json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-    _write(path, page(title, summary, profile, data, scores, embedded, _plotly_script()))
+    _write(path, page(title, summary, profile, data, scores, embedded, _plotly_script(), ranks))
     return path
 
 

@@ -2,13 +2,14 @@
 
 import math
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
 import polars as pl
 
 from tsforge.evaluation.metrics import METRICS
+from tsforge.evaluation.report_table import figure, table
 
 PROFILE_ROWS = 200
 COVERAGE = re.compile(r"coverage-(\d+(?:\.\d+)?)")
@@ -24,6 +25,7 @@ def page(
     scores: pl.DataFrame,
     embedded: str,
     plotly: str,
+    ranks: str = "",
 ) -> str:
     """The whole page as text.
 
@@ -32,15 +34,18 @@ def page(
         data: What the plots show; the sentences beside them are made from it.
         embedded: `data` as JSON in which no `<` is left.
         plotly: The source of plotly.js.
+        ranks: The section of a comparison, which has its scores in it and no training.
     """
     sections = {
         "run": ("What was run", _run(summary)),
+        "ranks": ("Which differences are real", ranks),
         "profile": ("Data", _profile(profile)),
-        "learning": ("Learning curve", _learning(data["learning"])),
+        "learning": ("Learning curve", "" if ranks else _learning(data["learning"])),
         "forecasts": ("Forecasts and truth", _forecasts(data)),
         "horizon": ("Error by step ahead", _horizon(data["horizon"])),
-        "scores": ("Scores", _scores(scores)),
+        "scores": ("Scores", "" if ranks else _scores(scores)),
     }
+    sections = {key: section for key, section in sections.items() if section[1]}
     links = "".join(f'<a href="#{key}">{heading}</a>' for key, (heading, _) in sections.items())
     body = "".join(
         f'<section id="{key}" aria-labelledby="h-{key}"><h2 id="h-{key}">{heading}</h2>{content}</section>\n'
@@ -97,7 +102,7 @@ def _profile(profile: pl.DataFrame) -> str:
     tiles = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in totals.items())
     shown = profile.head(PROFILE_ROWS).rename({"unique_id": "series"})
     left_out = "" if len(shown) == len(profile) else f" The first {len(shown)} of {len(profile):,} rows are shown."
-    return f'<dl class="totals">{tiles}</dl>' + _table(f"Each series and target.{left_out}", shown)
+    return f'<dl class="totals">{tiles}</dl>' + table(f"Each series and target.{left_out}", shown)
 
 
 def _learning(learning: Mapping[str, Any]) -> str:
@@ -105,7 +110,7 @@ def _learning(learning: Mapping[str, Any]) -> str:
         return "<p>No training is recorded.</p>"
     shown = max(len(line["x"]) for line in learning["lines"].values())
     thinned = f" Of {learning['records']:,} records {shown:,} are drawn, evenly." if shown < learning["records"] else ""
-    return _figure("learning-plot", f"Loss by training step; below it the learning rate, where it was logged.{thinned}")
+    return figure("learning-plot", f"Loss by training step; below it the learning rate, where it was logged.{thinned}")
 
 
 def _forecasts(data: Mapping[str, Any]) -> str:
@@ -131,7 +136,7 @@ def _forecasts(data: Mapping[str, Any]) -> str:
         f"The vertical line is the cutoff, the last time a model saw; up to {shown['past']:,} observations before it "
         f"are drawn. A value that is missing is a gap.{shade}{escape(without)}"
     )
-    return f'<p>{extent}</p><div class="choices">{selects}</div>' + _figure("forecast-plot", caption)
+    return f'<p>{extent}</p><div class="choices">{selects}</div>' + figure("forecast-plot", caption)
 
 
 def _of(pair: Sequence[int], name: str) -> str:
@@ -144,7 +149,7 @@ def _horizon(horizon: Sequence[Mapping[str, Any]]) -> str:
     options = "".join(f'<option value="{i}">{escape(metric["name"])}</option>' for i, metric in enumerate(horizon))
     select = f'<label for="choose-metric">metric<select id="choose-metric">{options}</select></label>'
     choices = f'<div class="choices">{select}</div>' if len(horizon) > 1 else ""
-    return choices + _figure("horizon-plot", "Over all series and the cutoffs above. Step 1 is the first after one.")
+    return choices + figure("horizon-plot", "Over all series and the cutoffs above. Step 1 is the first after one.")
 
 
 def _scores(scores: pl.DataFrame) -> str:
@@ -155,7 +160,7 @@ def _scores(scores: pl.DataFrame) -> str:
     coverage = "; for coverage the nearest to its level" if any(COVERAGE.fullmatch(name) for name in metrics) else ""
     highest = "".join(f"; of {name} the highest" for name in metrics if _most_is_best(name))
     bold = f" Bold: the best in its column (the lowest{coverage}{highest})." if best else ""
-    return _table(f"Each model over all series, cutoffs and steps.{bold}", scores.select("model", *metrics), best)
+    return table(f"Each model over all series, cutoffs and steps.{bold}", scores.select("model", *metrics), best)
 
 
 def _best(metric: str, values: Sequence[float | None]) -> list[int]:
@@ -170,45 +175,6 @@ def _best(metric: str, values: Sequence[float | None]) -> list[int]:
 def _most_is_best(metric: str) -> bool:
     row = METRICS.get(metric.partition("(")[0])
     return row is not None and row.direction == "max"
-
-
-def _figure(name: str, caption: str) -> str:
-    return f'<figure><div id="{name}" class="plot"></div><figcaption>{caption}</figcaption></figure>'
-
-
-def _table(caption: str, frame: pl.DataFrame, best: Collection[tuple[int, str]] = ()) -> str:
-    kinds = {name: ' class="number"' if dtype.is_numeric() else "" for name, dtype in frame.schema.items()}
-    head = "".join(f'<th scope="col"{kinds[name]}>{escape(name)}</th>' for name in frame.columns)
-    body = []
-    for row, record in enumerate(frame.iter_rows(named=True)):
-        cells = {name: escape(_text(value)) for name, value in record.items()}
-        cells |= {name: f"<strong>{text}</strong>" for name, text in cells.items() if (row, name) in best}
-        first, *others = frame.columns
-        body.append(
-            f'<tr><th scope="row"{kinds[first]}>{cells[first]}</th>'
-            + "".join(f"<td{kinds[name]}>{cells[name]}</td>" for name in others) + "</tr>\n"
-        )
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{caption}"><table>'
-        f"<caption><span>{caption}</span></caption>"
-        f"<thead><tr>{head}</tr></thead>\n<tbody>{''.join(body)}</tbody></table></div>"
-    )
-
-
-def _text(value: object) -> str:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "–"
-    return _number(value) if isinstance(value, float) else str(value)
-
-
-def _number(value: float) -> str:
-    """Four significant digits, as 0.01230, 12.30 or 12,350; with an exponent below 0.001 and from ten million on."""
-    if value == 0 or math.isinf(value):
-        return f"{value:g}".replace("-", "−")
-    exponent = int(f"{value:.3e}".split("e")[1])  # after rounding: 9.9999 counts as 10
-    if not -4 < exponent < 7:
-        return f"{value:.3e}".replace("-", "−")
-    return f"{round(value, 3 - exponent):,.{max(0, 3 - exponent)}f}".replace("-", "−")
 
 
 STYLE = """
