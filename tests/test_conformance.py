@@ -210,7 +210,7 @@ CHOICES = {"periods": ["batch", "fixed"], "norm": ["layer"],
            "decode": ["closed_loop"], "coupling": ["exp", "none"], "transition": ["scalar"],
            "model": ["AAN"], "variant": ["croston", "tsb"], "order": [(1, 0, 0)], "seasonal_order": [(1, 0, 0)],
            "strategy": ["direct"], "method": ["simplex"], "max_rows": [20], "kernel": ["linear"],
-           "neurons": [2], "max_depth": [1], "standard_errors": [0.0],
+           "kernel_ar.kernel": ["matern"], "span": [4], "neurons": [2], "max_depth": [1], "standard_errors": [0.0],
            "dt_min": [0.01], "d_model": [24]}  # arguments that are words, and those that not every number will do for
 
 
@@ -218,11 +218,11 @@ BESIDE = {"streaming": {"decode": "closed_loop"},  # what an argument needs besi
           "neurons": {"standard_errors": 0.0}}
 
 
-def alternatives(parameter) -> list[Any]:
-    """Other values of an argument, by its type."""
-    default = parameter.default
+def alternatives(name: str, parameter) -> list[Any]:
+    """Other values of an argument of a model, by its type."""
+    default, own = parameter.default, f"{name}.{parameter.name}"
     if isinstance(default, str) or parameter.name in CHOICES:
-        return [other for other in CHOICES[parameter.name] if other != default]
+        return [other for other in CHOICES[own if own in CHOICES else parameter.name] if other != default]
     if isinstance(default, bool):
         return [not default]
     if isinstance(default, int):
@@ -245,7 +245,7 @@ def test_every_argument_changes_something(name, argument):
     data = frame(series((60, 45), channels=2))
     beside = BESIDE.get(argument, {})
     before = make(name, **beside).fit(data).predict()
-    others = alternatives(own_arguments(network)[argument])
+    others = alternatives(name, own_arguments(network)[argument])
     assert others
     for other in others:
         assert not make(name, **beside, **{argument: other}).fit(data).predict().equals(before), other

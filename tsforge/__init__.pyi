@@ -34,6 +34,7 @@ __all__ = [
     "Chimera",
     "Croston",
     "DLinear",
+    "DelayEnsemble",
     "Drift",
     "ETS",
     "EchoState",
@@ -471,6 +472,36 @@ class DLinear(_Estimator):
         alias: str | None = None,
     ) -> None: ...
 
+class DelayEnsemble(_Estimator):
+    """Many autoregressions of all channels together, of which the best vote.
+
+    Args:
+        h: Steps ahead.
+        delays: Delays in a vector, or several; every candidate takes one.
+        stride: Steps between them, or several; None takes shares of the lag at which a series has forgotten itself.
+        members: Models whose median is the forecast.
+        span: Most steps that a delay vector reaches back; longer candidates are left out.
+        max_rows: Rows learned from, the last ones: time grows with their cube.
+
+    Raises:
+        ArgumentError: a number is below 1, or `span` is too short for every candidate.
+    """
+    h: int
+    delays: int | Sequence[int]
+    stride: int | Sequence[int] | None
+    members: int
+    span: int
+    max_rows: int
+    val_size: float | int | None
+    errors: str
+    workers: int | None
+    alias: str | None
+    def __init__(
+        self, h: int, *, delays: int | Sequence[int] = (3, 4, 5, 6, 8), stride: int | Sequence[int] | None = None,
+        members: int = 20, span: int = 128, max_rows: int = 1000, val_size: float | int | None = 0.1,
+        errors: str = 'raise', workers: int | None = None, alias: str | None = None,
+    ) -> None: ...
+
 class Drift(_Estimator):
     """Goes on at the mean change per step between the first and the last observed value."""
     h: int
@@ -723,16 +754,18 @@ class KernelAR(_Estimator):
         stride: Steps between them, or several.
         width: Width of the kernel in median distances of delay vectors, or several.
         penalty: Ridge relative to the variance of the function, or several; larger ones for noisier series.
+        kernel: `"rbf"`, of a function that is smooth throughout, or `"matern"`, of one that may bend.
         max_rows: Rows learned from, the last ones: time grows with their cube, memory with their square.
 
     Raises:
-        ArgumentError: a width or a penalty is not positive, or a number of steps is below 1.
+        ArgumentError: a width or a penalty is not positive, a number of steps is below 1, or the kernel is unknown.
     """
     h: int
     delays: int | Sequence[int]
     stride: int | Sequence[int]
     width: float | int | Sequence[float | int]
     penalty: float | int | Sequence[float | int]
+    kernel: str
     max_rows: int
     val_size: float | int | None
     errors: str
@@ -741,8 +774,8 @@ class KernelAR(_Estimator):
     def __init__(
         self, h: int, *, delays: int | Sequence[int] = (2, 4, 8), stride: int | Sequence[int] = 1,
         width: float | int | Sequence[float | int] = (0.5, 1.0, 2.0, 4.0),
-        penalty: float | int | Sequence[float | int] = (1e-12, 1e-09, 1e-06, 0.0001, 0.01, 0.1), max_rows: int = 1000,
-        val_size: float | int | None = 0.1, errors: str = 'raise', workers: int | None = None,
+        penalty: float | int | Sequence[float | int] = (1e-12, 1e-09, 1e-06, 0.0001, 0.01, 0.1), kernel: str = 'rbf',
+        max_rows: int = 1000, val_size: float | int | None = 0.1, errors: str = 'raise', workers: int | None = None,
         alias: str | None = None,
     ) -> None: ...
 

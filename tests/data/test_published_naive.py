@@ -10,6 +10,8 @@ import pytest
 
 import tsforge
 from tsforge.data.dysts_benchmark import DystsBenchmark
+from tsforge.data.dysts_published import published_forecasts
+from tsforge.evaluation.evaluate import evaluate
 from tsforge.evaluation.metrics import mae, mse, rmse, smape
 from tsforge.frame.frame import Frame
 
@@ -89,6 +91,24 @@ def test_all_eight_published_scores_are_those_of_our_forecasts_without_the_last_
     for system, result in published.results.items():
         found = published.score(system, metric, OURS[theirs], published.h - 1)
         assert np.isclose(found, result[theirs][metric], rtol=1e-13, atol=1e-13 * (metric == "r2_score")), system
+
+
+@pytest.mark.parametrize("metric", ["smape", "mae", "mse", "rmse"])
+def test_our_evaluation_of_the_published_forecasts_gives_the_published_scores(published, metric):
+    table = published_forecasts(published.points)
+    assert table.columns[:3] == ["unique_id", "ds", "cutoff"]
+    assert len(table) == 66 * (published.h - 1)
+    found = evaluate(table, [metric], by=("unique_id",))
+    assert len(found) == 66 * 16
+    for row in found.iter_rows(named=True):
+        expected = published.results[row["unique_id"]][row["model"].removesuffix(" (published)")][metric]
+        assert row["value"] == pytest.approx(expected, rel=1e-6), (row["unique_id"], row["model"])
+
+
+def test_published_forecasts_stand_beside_the_truth_of_the_series(published):
+    table = published_forecasts(published.points).join(published.frame.table, on=["unique_id", "ds"], suffix=" of it")
+    assert len(table) == 66 * (published.h - 1)
+    assert table["y"].equals(table["y of it"].rename("y"))
 
 
 def test_with_the_last_step_the_scores_are_others(published):

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.gaussian_process.kernels import Matern
 
 from tsforge.errors import ArgumentError, ArtifactError
 from tsforge.local.analogs import Analogs
-from tsforge.local.kernel_ar import KernelAR
+from tsforge.local.delay_ensemble import DelayEnsemble
+from tsforge.local.kernel_ar import KernelAR, _solved
 from tsforge.local.nvar import NVAR
 from tsforge.local.ridge import Ridge
 
@@ -17,6 +19,8 @@ MODELS = {
     "simplex": lambda h, **k: Analogs(
         h, **({"delays": 1, "stride": 1, "neighbours": (2, 4), "method": "simplex"} | k)
     ),
+    "delay_ensemble": lambda h, **k: DelayEnsemble(h, **({"delays": (1, 2), "stride": 1, "members": 5} | k)),
+    "matern": lambda h, **k: KernelAR(h, **({"delays": 2, "width": 4.0, "penalty": 1e-8, "kernel": "matern"} | k)),
 }
 
 
@@ -63,6 +67,9 @@ def test_a_forecast_of_two_steps_is_one_step_taken_twice(name):
     train = LORENZ[:400]
     one, two = MODELS[name](1), MODELS[name](2)
     state = one.fit(train)
+    if name == "delay_ensemble":  # the median of two steps is not the median taken twice: one member alone
+        one, two = (MODELS[name](h, members=1) for h in (1, 2))
+        state = one.fit(train)
     first = one.forecast(train, np.array([399]), state)[0]
     second = one.forecast(np.concatenate([train, first]), np.array([400]), state)[0]
     assert_allclose(two.forecast(train, np.array([399]), state)[0], np.concatenate([first, second]), rtol=1e-9)
@@ -97,11 +104,11 @@ def test_a_state_that_fit_cannot_have_made_is_refused(name, damage):
     state = dict(model.fit(LORENZ[:100]))
     model.check(state, 3)
     if damage == "lags":
-        state["lags"] = np.array([1, 7])
+        state[next(key for key in state if key.endswith("lags"))] = np.array([1, 7])
     elif damage == "scale":
         state["scale"] = np.full(3, np.nan)
     else:
-        part = "f/x" if "f/x" in state else "f/weights"
+        part = next(key for key in state if key.endswith(("f/x", "f/weights")))
         state[part] = state[part][:, :-1]
     with pytest.raises(ArtifactError):
         model.check(state, 3)
@@ -121,6 +128,37 @@ def test_kernel_regression_with_every_penalty_is_the_direct_solution():
     row = np.exp(-(((x - now) ** 2).sum(-1)) / (2 * (1.5 * np.median(apart)) ** 2))
     expected = (y[-1] + row @ weights) * train.std(0) + train.mean(0)
     assert_allclose(model.forecast(train, np.array([79]), state)[0, 0], expected, rtol=1e-8)
+
+
+def test_the_matern_kernel_is_that_of_five_halves():
+    train, penalty = LORENZ[:80], 1e-3
+    model = KernelAR(1, delays=1, width=2.0, penalty=penalty, kernel="matern")
+    state = model.fit(train)
+    y = (train - train.mean(0)) / train.std(0)
+    x, change = y[:-1], y[1:] - y[:-1]
+    apart = np.sqrt(((x[:, None] - x) ** 2).sum(-1))
+    u = np.sqrt(5) * apart / (2.0 * np.median(apart))
+    kernel = (1 + u + u**2 / 3) * np.exp(-u)
+    weights = np.linalg.solve(kernel + len(x) * penalty * np.eye(len(x)), change)
+    assert_allclose(state["f/weights"], weights, rtol=1e-7, atol=1e-9)
+    assert_allclose(kernel, Matern(2.0 * np.median(apart), nu=2.5)(x), rtol=1e-10)
+    gaussian = KernelAR(1, delays=1, width=2.0, penalty=penalty).fit(train)["f/weights"]
+    assert np.abs(gaussian - weights).max() > 0.1 * np.abs(weights).max()  # the control
+
+
+@pytest.mark.parametrize("ridge", [1e-12, 1e-4, 1.0])
+def test_a_cholesky_factor_and_eigenvectors_give_one_fit(ridge):
+    x = LORENZ[:150] / LORENZ.std(0)
+    kernel = np.exp(-((x[:, None] - x) ** 2).sum(-1) / 8)
+    change = LORENZ[1:151] - LORENZ[:150]
+    few, *_ = _solved(kernel, change, [ridge])
+    many, *_ = _solved(kernel, change, [ridge] * 20)
+    scale = np.abs(change).max()
+    assert_allclose(kernel @ few, kernel @ many, atol=1e-5 * scale)
+    singular = np.ones((3, 3))
+    singular[0, 0] = 1 - 1e-9  # no Cholesky factor
+    found, *_ = _solved(singular, np.ones((3, 1)), [1e-12])
+    assert np.isfinite(found).all()
 
 
 def test_only_the_last_rows_are_learned_from_where_there_are_more():

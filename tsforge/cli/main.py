@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from tsforge.cli import backtest, compare, data, fit, list_rows, predict, report, show, study
+from tsforge.cli import backtest, bench, compare, data, fit, list_rows, predict, report, show, study
 from tsforge.cli.output import TOLD, complain, end
 from tsforge.errors import TsforgeError
 
@@ -23,6 +23,7 @@ app.command("compare")(compare.compare)
 app.command("list")(list_rows.list_rows)
 app.command("show")(show.show)
 app.add_typer(data.app, name="data")
+app.add_typer(bench.app, name="bench")
 
 UsageError: Any = typer.BadParameter.__mro__[1]  # of the click that typer brings: which one depends on its version
 

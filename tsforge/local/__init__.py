@@ -21,5 +21,6 @@ LOCAL = Catalog("local model", __name__, {
     "gmdh":          Row("regression", "GMDH",          "Ivakhnenko 1971", "a network of polynomials on lags"),
     "analogs":       Row("dynamics",   "Analogs",       "Sugihara 1994; Lorenz 1969", "what followed similar moments"),
     "kernel_ar":     Row("dynamics",   "KernelAR",      "Rasmussen & Williams 2006", "kernel ridge on delay vectors"),
+    "delay_ensemble": Row("dynamics",  "DelayEnsemble", "see KernelAR and NVAR", "the median of many of both"),
     "nvar":          Row("dynamics",   "NVAR",          "Gauthier 2021, 2106.07688", "products of delayed values"),
 })

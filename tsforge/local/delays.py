@@ -78,14 +78,14 @@ class DelayModel(LocalModel):
         y = np.nan_to_num((last_observed(values) - loc) / scale)
         scaling = {"loc": loc, "scale": scale, "low": y.min(0), "high": y.max(0)}
         seen: np.ndarray = np.isnan(values).sum(axis=1) == 0
-        pairs = [(k, s) for s in self.stride for k in self.delays if _fits(k, s, int(seen.sum()))]
+        pairs = [(k, s) for s in self.stride for k in self.delays if fits(k, s, int(seen.sum()))]
         if not pairs:
             raise FrameError(
                 f"{int(seen.sum())} observed training steps are too few for {type(self).__name__} with "
                 f"{min(self.delays)} delays: take fewer delays, or Naive."
             )
         best, lags = self._best(y, seen, scaling, pairs)
-        learned = self.again(*_rows(y, seen, lags), best)
+        learned = self.again(*delay_rows(y, seen, lags), best)
         return scaling | {"lags": lags} | {f"f/{name}": array for name, array in learned.items()}
 
     def forecast(
@@ -94,19 +94,15 @@ class DelayModel(LocalModel):
         """[window, h, channel]."""
         filled = last_observed(values)
         y = np.nan_to_num((filled - state["loc"]) / state["scale"])
-        ahead = self._run(y, cutoffs, self.h, state, _under(state))
+        ahead = self._run(y, cutoffs, self.h, state, under(state))
         return np.where(~np.isnan(filled[cutoffs])[:, None], ahead * state["scale"] + state["loc"], np.nan)
 
     def check(self, state: State, channels: int) -> None:
         """See LocalModel."""
         for name in ("loc", "scale", "low", "high"):
             require_finite(state, name, (channels,))
-        lags = state.get("lags")
-        if lags is None or lags.ndim != 1 or lags.dtype.kind != "i" or not 0 < len(lags) <= max(self.delays):
-            raise ArtifactError("The delays that were learned are missing, or none.")
-        if lags[0] != 1 or (np.diff(lags) < 1).any() or lags[-1] > self.lookback:
-            raise ArtifactError("The delays that were learned are none of those to choose from.")
-        self.check_learned(_under(state), len(lags) * channels, channels)
+        lags = require_lags(state, max(self.delays), self.lookback)
+        self.check_learned(under(state), len(lags) * channels, channels)
 
     def _best(
         self, y: np.ndarray, seen: np.ndarray, scaling: dict[str, np.ndarray], pairs: list[tuple[int, int]]
@@ -119,7 +115,7 @@ class DelayModel(LocalModel):
         best: tuple[float, Any, Any] = (np.inf, None, None)
         for k, s in pairs:
             lags = 1 + s * np.arange(k)
-            rows = _rows(y[:until], seen[:until], lags)
+            rows = delay_rows(y[:until], seen[:until], lags)
             for number, learned in enumerate(self.candidates(*rows)):
                 if number == 0 and best[1] is None:
                     best = (np.inf, learned, lags)
@@ -132,18 +128,32 @@ class DelayModel(LocalModel):
         return best[1], best[2]
 
     def _run(self, y: np.ndarray, origins: np.ndarray, steps: int, state: State, learned: State) -> np.ndarray:
-        """[window, step, channel] of free runs from each origin, kept near the range of training."""
-        lags, reach = state["lags"], REACH * (state["high"] - state["low"])
-        low, high = state["low"] - reach, state["high"] + reach
-        longest = int(lags[-1])
-        rows = origins[:, None] + np.arange(1 - longest, 1)
-        path = np.empty((len(origins), longest + steps, y.shape[1]))
-        path[:, :longest] = np.where((rows >= 0)[..., None], y[np.maximum(rows, 0)], 0.0)
-        change = self.step(learned)
-        for step in range(longest, longest + steps):
-            x = path[:, step - lags].reshape(len(origins), -1)
-            path[:, step] = np.clip(path[:, step - 1] + change(x), low, high)
-        return path[:, longest:]
+        """[window, step, channel] of free runs from each origin."""
+        return free_runs(self.step(learned), y, origins, steps, state)
+
+
+def free_runs(
+    change: Callable[[np.ndarray], np.ndarray], y: np.ndarray, origins: np.ndarray, steps: int, state: State
+) -> np.ndarray:
+    """[window, step, channel] of free runs from each origin, kept near the range of training.
+
+    Args:
+        change: What changes in a step, [row, delay * channel] -> [row, channel].
+        y: [time, channel].
+        origins: [window] the last step that each run sees.
+        steps: Steps ahead.
+        state: `lags`, and the range of training as `low` and `high`.
+    """
+    lags, reach = state["lags"], REACH * (state["high"] - state["low"])
+    low, high = state["low"] - reach, state["high"] + reach
+    longest = int(lags[-1])
+    rows = origins[:, None] + np.arange(1 - longest, 1)
+    path = np.empty((len(origins), longest + steps, y.shape[1]))
+    path[:, :longest] = np.where((rows >= 0)[..., None], y[np.maximum(rows, 0)], 0.0)
+    for step in range(longest, longest + steps):
+        x = path[:, step - lags].reshape(len(origins), -1)
+        path[:, step] = np.clip(path[:, step - 1] + change(x), low, high)
+    return path[:, longest:]
 
 
 def whole_numbers(name: str, given: Any) -> tuple[int, ...]:
@@ -158,17 +168,32 @@ def whole_numbers(name: str, given: Any) -> tuple[int, ...]:
     return tuple(int(n) for n in numbers)
 
 
-def _fits(delays: int, stride: int, observed: int) -> bool:
+def require_lags(state: State, most: int, longest: int) -> np.ndarray:
+    """The lags of a delay vector as they were learned.
+
+    Raises:
+        ArtifactError: there are none or more than `most`, or one is longer than `longest`.
+    """
+    lags = state.get("lags")
+    if lags is None or lags.ndim != 1 or lags.dtype.kind != "i" or not 0 < len(lags) <= most:
+        raise ArtifactError("The delays that were learned are missing, or none.")
+    if lags[0] != 1 or (np.diff(lags) < 1).any() or lags[-1] > longest:
+        raise ArtifactError("The delays that were learned are none of those to choose from.")
+    return lags
+
+
+def fits(delays: int, stride: int, observed: int) -> bool:
     """Whether three times as many steps are observed as a vector spans, and some to learn from."""
     return observed >= max(3 * (1 + (delays - 1) * stride), 8)
 
 
-def _rows(y: np.ndarray, seen: np.ndarray, lags: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def delay_rows(y: np.ndarray, seen: np.ndarray, lags: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Delay vectors, and what changed in the next step where that was observed."""
     origins = np.arange(int(lags[-1]) - 1, len(y) - 1)
     origins = origins[seen[origins + 1]]
     return y[origins[:, None] + 1 - lags].reshape(len(origins), -1), y[origins + 1] - y[origins]
 
 
-def _under(state: State) -> dict[str, np.ndarray]:
-    return {name.removeprefix("f/"): array for name, array in state.items() if name.startswith("f/")}
+def under(state: State, prefix: str = "f/") -> dict[str, np.ndarray]:
+    """The arrays whose names begin so, without that beginning."""
+    return {name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)}

@@ -11,6 +11,7 @@ Differs   The penalty is relative to the largest squared singular value.
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from itertools import combinations_with_replacement
+from math import comb
 
 import numpy as np
 from scipy.linalg import svd
@@ -47,6 +48,10 @@ class NVAR(DelayModel):
         if degree not in (1, 2, 3, 4):
             raise ArgumentError(f"degree={degree!r}: wanted 1 to 4 factors.")
         self.degree, self.penalty = degree, positive("penalty", penalty)
+
+    def products(self, features: int) -> int:
+        """Monomials of so many features."""
+        return comb(features + self.degree, self.degree)
 
     def candidates(self, x: np.ndarray, change: np.ndarray) -> Iterator[State]:
         """Weights for each penalty."""
