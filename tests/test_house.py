@@ -63,10 +63,11 @@ def test_opening_a_run_and_forecasting_leaves_lightning_out(tmp_path):
 def test_the_public_names_are_these():
     assert sorted(tsforge.__all__) == sorted([
         "ARIMA", "Analogs", "Boosting", "CNN1D", "Chimera", "Croston", "DLinear", "DelayEnsemble", "Drift", "ETS",
-        "EchoState", "EncoderForecaster", "Frame", "GMDH", "GRNN", "KernelAR", "LSTM", "LightNet", "MLP",
+        "EchoState", "EncoderForecaster", "Ensemble", "Frame", "GMDH", "GRNN", "KernelAR", "LSTM", "LightNet", "MLP",
         "MambaMixer", "Mean", "NBEATS", "NHiTS", "NLinear", "NVAR", "Naive", "PatchTST", "RandomForest", "Ridge",
-        "S4D", "STLETS", "SVR", "SeasonalNaive", "Split", "Theta", "TimesNet", "WindowSplit", "__version__", "backtest", "compare",
-        "evaluate", "forecasts_to_nixtla", "iTransformer", "leaderboard", "load", "open", "ranking",
+        "S4D", "STLETS", "SVR", "SeasonalNaive", "Split", "Theta", "TimesNet", "WindowSplit", "__version__",
+        "backtest", "compare", "evaluate", "forecasts_to_nixtla", "iTransformer", "leaderboard", "load", "open",
+        "ranking", "reconcile",
     ])
 
 

@@ -13,10 +13,11 @@ from tsforge.models import MODELS
 FROM = {
     "Frame": "tsforge.frame.frame.Frame", "Split": "tsforge.frame.split.Split",
     "load": "tsforge.data.load.load", "open": "tsforge.estimators.run.open_run",
-    "evaluate": "tsforge.evaluation.evaluate.evaluate", "backtest": "tsforge.evaluation.backtest.backtest",
+    "evaluate": "tsforge.evaluation.evaluate.evaluate", "backtest": "tsforge.estimators.shards.backtest.backtest",
     "compare": "tsforge.evaluation.compare.compare", "leaderboard": "tsforge.evaluation.leaderboard.leaderboard",
     "ranking": "tsforge.evaluation.ranking.ranking", "WindowSplit": "tsforge.evaluation.backtest.WindowSplit",
     "forecasts_to_nixtla": "tsforge.evaluation.backtest.forecasts_to_nixtla",
+    "Ensemble": "tsforge.estimators.ensemble.Ensemble", "reconcile": "tsforge.evaluation.reconcile.reconcile",
 }
 ESTIMATORS = {row["class"]: (catalog, row["name"]) for catalog in (MODELS, LOCAL) for row in catalog.rows()}
 

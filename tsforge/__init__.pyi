@@ -16,7 +16,7 @@ from tsforge.frame.schema import Schema
 from tsforge.frame.frame import Frame as Frame
 from tsforge.frame.split import Split as Split
 from tsforge.evaluation.backtest import WindowSplit as WindowSplit
-from tsforge.evaluation.backtest import backtest as backtest
+from tsforge.estimators.shards.backtest import backtest as backtest
 from tsforge.evaluation.compare import compare as compare
 from tsforge.evaluation.evaluate import evaluate as evaluate
 from tsforge.evaluation.backtest import forecasts_to_nixtla as forecasts_to_nixtla
@@ -24,6 +24,7 @@ from tsforge.evaluation.leaderboard import leaderboard as leaderboard
 from tsforge.data.load import load as load
 from tsforge.estimators.run import open_run as open
 from tsforge.evaluation.ranking import ranking as ranking
+from tsforge.evaluation.reconcile import reconcile as reconcile
 
 __all__ = [
     "__version__",
@@ -39,6 +40,7 @@ __all__ = [
     "ETS",
     "EchoState",
     "EncoderForecaster",
+    "Ensemble",
     "Frame",
     "GMDH",
     "GRNN",
@@ -73,6 +75,7 @@ __all__ = [
     "load",
     "open",
     "ranking",
+    "reconcile",
 ]
 
 class _Estimator(BaseEstimator):
@@ -677,6 +680,48 @@ class EncoderForecaster(_Estimator):
         checkpoint_every: int | None = None, accelerator: str = 'auto', devices: int | list[int] = 1,
         strategy: str = 'auto', precision: int | str = 32, trainer_kwargs: Mapping[str, Any] | None = None,
         alias: str | None = None,
+    ) -> None: ...
+
+class Ensemble(_Estimator):
+    """Several forecasters as one: their mean, their median, a weighted mean, or for each series the best of them.
+
+    `"greedy"` weights and `"select"` are chosen on `val_windows` windows at the end of the rows that `fit` is given:
+    clones are fitted on the rows before the first of them and forecast them; then all members are fitted on all rows.
+    Errors are counted in standard deviations of each series, and every pair of series and target counts alike. A series
+    that was not there in training, or that no validation window holds, gets the weights over all series.
+
+    A forecast that a member lacks (NaN) is left out and the weights of the others grow; where no member with a weight
+    has one, the ensemble has none. Of two ways to combine, the one that leaves fewer observed cells without a forecast
+    is better, then the one with the smaller error.
+
+    Intervals are split conformal, of the residuals of the combined forecast in the validation windows. Weights were
+    chosen on the same windows, so they may be a little narrow where there are few of them.
+
+    Args:
+        models: Estimators of different names and the same `h`; they are cloned, and stay as they are.
+        combine: "mean", "median", "greedy" (Caruana et al. 2004: forward selection with replacement, one set of weights
+            for all series) or "select" (one model for each series).
+        metric: What validation judges by: "mae", "mse", "rmse" or "smape".
+        val_windows: Validation windows.
+        step_size: Steps between them; None is `h`.
+        rounds: Of the greedy selection: members in its largest bag.
+        align: "time" or "end", where validation windows lie, as in `tsforge.backtest`.
+        calibrate: Whether "mean" and "median" make validation windows, which intervals need; the others always do.
+        alias: The column of its forecasts; None is "Ensemble".
+    """
+    models: Sequence[Any]
+    combine: str
+    metric: str
+    val_windows: int
+    step_size: int | None
+    rounds: int
+    align: Literal['time', 'end']
+    calibrate: bool
+    alias: str | None
+    def __init__(
+        self, models: Sequence[Any], combine: str = 'mean', *, metric: str = 'mae', val_windows: int = 3,
+        step_size: int | None = None, rounds: int = 50, align: Literal['time', 'end'] = 'time',
+        calibrate: bool = False, alias: str | None = None,
     ) -> None: ...
 
 class GMDH(_Estimator):

@@ -63,6 +63,10 @@ class RecipeError(TsforgeError, ValueError):
     """A recipe or an override cannot be read: names the key, what was given and what was wanted."""
 
 
+class WorkerError(TsforgeError, RuntimeError):
+    """Processes or actors that do parts of a job end before they are done, or fail for a reason of their own."""
+
+
 class OutputExistsError(TsforgeError, FileExistsError):
     """The output is there already and `overwrite` was not asked for."""
 

@@ -9,6 +9,7 @@ from tsforge.cli.options import (
     Calendar,
     Debug,
     Encoding,
+    Engine,
     Freq,
     Future,
     IdCol,
@@ -22,9 +23,11 @@ from tsforge.cli.options import (
     Static,
     Target,
     TimeCol,
+    Workers,
     numbers,
+    partial_of,
 )
-from tsforge.cli.output import begin, say, show_json, show_table
+from tsforge.cli.output import begin, complain, say, show_json, show_table
 from tsforge.errors import ArgumentError, UnknownNameError, suggest
 
 
@@ -44,6 +47,8 @@ def backtest(
         typer.Option("--set", help="key=value for all models that have it; timesnet.key=value for one of them."),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder to write.")] = None,
+    engine: Engine = None,
+    workers: Workers = None,
     target: Target = None,
     past: Past = None,
     future: Future = None,
@@ -63,6 +68,7 @@ def backtest(
     begin(quiet=quiet, debug=debug)
     from tsforge.data.load import load
     from tsforge.estimators.backtests import Backtest, write_backtest
+    from tsforge.estimators.shards.folder import WorkFolder
     from tsforge.training.artifact import refuse_existing
 
     if out is not None:
@@ -71,10 +77,19 @@ def backtest(
     if align not in ("time", "end"):
         raise ArgumentError(f"--align {align!r}: wanted time or end.")
     models = models_of(model or ["dlinear"], h, input_size, set_ or [])
-    run = Backtest(models, load(source, **roles), n_windows=windows, step_size=step, refit=refit, align=align,
-                   level=numbers(level, "--level"), metrics=metric or ["mse", "mae", "smape", "mase"])
+    partial = partial_of(out)
+    try:
+        run = Backtest(models, load(source, **roles), n_windows=windows, step_size=step, refit=refit, align=align,
+                       level=numbers(level, "--level"), metrics=metric or ["mse", "mae", "smape", "mase"],
+                       engine=engine, workers=workers, folder=partial, overwrite=overwrite)
+    except KeyboardInterrupt:
+        if engine is not None and partial is not None:
+            complain(f"interrupted. What is done is in {partial}; go on with the same command.")
+        raise
     if out is not None:
         write_backtest(run, out, {"data": source, **roles}, overwrite=overwrite)
+        if engine is not None and partial is not None:
+            WorkFolder(partial).remove()
     if json:
         show_json({"scores": run.scores.to_dicts(), "out": None if out is None else str(out)})
         return

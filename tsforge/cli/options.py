@@ -25,6 +25,12 @@ Set = Annotated[
     list[str] | None, typer.Option("--set", help="key=value; a bare key belongs to the model or its training.")
 ]
 Level = Annotated[str | None, typer.Option("--level", help="Percents of intervals, as in 80,95.")]
+Engine = Annotated[
+    str | None, typer.Option("--engine", help="local or ray: forecast in shards; a killed command goes on.")
+]
+Workers = Annotated[
+    int | None, typer.Option("--workers", help="Processes or Ray actors of --engine; one a core unless told.")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 
 
@@ -72,3 +78,8 @@ def numbers(text: str | None, name: str) -> list[float]:
         return [float(part) for part in (text or "").split(",") if part.strip()]
     except ValueError:
         raise ArgumentError(f"{name} {text!r}: wanted numbers with commas between, as in 80,95.") from None
+
+
+def partial_of(out: Path | None) -> Path | None:
+    """Where a command that is not done keeps its shards; None where it writes nothing."""
+    return None if out is None else out.with_name(f"{out.name}.partial")

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from tsforge.cli.options import Debug, Json, Level, Overwrite, Quiet, numbers
-from tsforge.cli.output import begin, put, say, show_json
+from tsforge.cli.options import Debug, Engine, Json, Level, Overwrite, Quiet, Workers, numbers, partial_of
+from tsforge.cli.output import begin, complain, put, say, show_json
 from tsforge.errors import ArgumentError, OutputExistsError
 
 
@@ -22,6 +22,8 @@ def predict(
     out: Annotated[
         Path | None, typer.Option("--out", help="A .csv, .parquet or .arrow file; else CSV on standard output.")
     ] = None,
+    engine: Engine = None,
+    workers: Workers = None,
     overwrite: Overwrite = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -33,22 +35,44 @@ def predict(
         check_out(out, overwrite)
     from tsforge.data.files import read_table
     from tsforge.estimators.run import open_run
+    from tsforge.estimators.shards.engines import check_engine
+    from tsforge.estimators.shards.folder import WorkFolder
     from tsforge.frame.canonical import to_polars
 
-    model = open_run(run)
-    frame = None if data is None else _table(data)
-    future = None if future_data is None else read_table(future_data)
-    forecasts = model.predict(
-        frame, h=h, future=future, level=numbers(level, "--level"), quantiles=numbers(quantiles, "--quantiles")
-    )
-    table = to_polars(forecasts)[0]
+    check_engine(engine, workers)
+    asked: dict[str, Any] = {
+        "h": h, "future": None if future_data is None else read_table(future_data),
+        "level": numbers(level, "--level"), "quantiles": numbers(quantiles, "--quantiles"),
+    }
+    frame, partial = None if data is None else _table(data), partial_of(out)
+    if engine is None:
+        table = to_polars(open_run(run).predict(frame, **asked))[0]
+    else:
+        table = _in_shards(run, frame, partial, engine, workers, overwrite=overwrite, **asked)
     if out is not None:
         write_table(table, out)
+        if engine is not None and partial is not None:
+            WorkFolder(partial).remove()
         show_json({"out": str(out), "rows": len(table)}) if json else say(f"{len(table)} rows are in {out}.")
     elif json:
         show_json(table.to_dicts())
     else:
         put(as_csv(table))
+
+
+def _in_shards(
+    run: Path, data: Any, partial: Path | None, engine: str, workers: int | None, **asked: Any
+) -> Any:
+    from tsforge.estimators.shards.backtest import work_folder
+    from tsforge.estimators.shards.predict import predict_in_shards
+
+    try:
+        with work_folder(partial) as work:
+            return predict_in_shards(run, data, work, engine, workers, **asked)
+    except KeyboardInterrupt:
+        if partial is not None:
+            complain(f"interrupted. What is done is in {partial}; go on with the same command.")
+        raise
 
 
 def _table(source: str) -> Any:

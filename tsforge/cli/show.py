@@ -59,8 +59,12 @@ def _show_kernels(json: bool) -> None:
 
 
 def _show_run(path: Path, json: bool) -> None:
+    from tsforge.estimators.ensemble_artifact import is_ensemble
     from tsforge.training.artifact import read_run
 
+    if is_ensemble(path):
+        _show_ensemble(path, json)
+        return
     record = read_run(path)[0]
     if json:
         show_json(record.model_dump(mode="json", exclude={"ids", "trained_until"}))
@@ -84,6 +88,26 @@ def _show_run(path: Path, json: bool) -> None:
     scores = {f"test {row['metric']} of {row['model']}": row["value"] for row in record.test or []}
     if scores:
         put("\n" + _lines({name: "nothing to score" if v is None else f"{v:.4g}" for name, v in scores.items()}))
+
+
+def _show_ensemble(path: Path, json: bool) -> None:
+    """Its members with their weights over all series; each is a run folder inside it, which can be shown too."""
+    from tsforge.estimators.ensemble_artifact import read_record
+
+    record, arrays = read_record(path)
+    weights = dict(zip(record["members"], arrays["weights"].tolist(), strict=True))
+    if json:
+        show_json({**record, "ids": len(record["ids"]), "weights": weights})
+        return
+    arguments = record["arguments"]
+    lines = {
+        "model": f"{arguments['alias'] or 'Ensemble'}, {arguments['combine']}",
+        "series": len(record["ids"]),
+        "h": record["h"],
+        **{f"weight of {name}": f"{weight:.4g}" for name, weight in weights.items()},
+        "written by": f"tsforge {record['tsforge']}",
+    }
+    put(_lines(lines))
 
 
 def _show_row(place: str, row: dict[str, str], json: bool) -> None:

@@ -41,7 +41,7 @@ def published_forecasts(points: int = 15, *, path: str | Path | None = None) -> 
     place = find_data("dysts_benchmark", relative, path)
     try:
         results = json.loads(gzip.decompress(place.read_bytes()))
-        return pl.concat((_system(*item, points) for item in sorted(results.items())), how="diagonal")
+        return pl.concat((_system(name, results[name], points) for name in sorted(results)), how="diagonal")
     except (OSError, EOFError, zlib.error, ValueError, LookupError, TypeError, AttributeError,
             pl.exceptions.PolarsError) as error:
         raise FrameError(f"{place} holds no published forecasts: {error}.") from error

@@ -19,6 +19,8 @@ from tsforge.estimators.division import every_step
 from tsforge.estimators.exponents import with_exponents
 from tsforge.estimators.fitted import versions
 from tsforge.estimators.reporting import report_backtest
+from tsforge.estimators.shards.backtest import forecasts_in_shards, work_folder
+from tsforge.estimators.shards.engines import check_engine
 from tsforge.evaluation.asked import Spec
 from tsforge.evaluation.backtest import Align, cutoffs_of, forecasts_at, same_h
 from tsforge.evaluation.evaluate import evaluate, scores_table
@@ -41,11 +43,16 @@ class Backtest:
         align: "time" or "end", see `tsforge.backtest`.
         level: Percents of intervals; each is scored by its coverage.
         metrics: Metrics, as `evaluate` takes them; `exponent` may also name an estimate of dysts.
+        engine: None forecasts in one pass; "local" or "ray" in shards, see `tsforge.backtest`.
+        workers: Processes or actors of an engine.
+        folder: Where its shards are kept, for a call that goes on; None keeps them until the forecasts are there.
+        overwrite: Throws away shards of other forecasts in the folder.
 
     Raises:
         ArgumentError: two models have one name or different `h`, or an argument has a value that cannot work.
         UnknownNameError: there is no such metric.
         FrameError: the series are too short for the cutoffs.
+        ArtifactError: the folder holds shards of other forecasts, and `overwrite` was not given.
     """
 
     def __init__(
@@ -59,7 +66,12 @@ class Backtest:
         align: Align,
         level: Sequence[float | int],
         metrics: Sequence[Spec],
+        engine: str | None = None,
+        workers: int | None = None,
+        folder: Path | None = None,
+        overwrite: bool = False,
     ) -> None:
+        check_engine(engine, workers)
         self.models, self.frame, self.windows, self.level = list(models), frame, n_windows, check_levels(level)
         h = check_h(same_h(self.models))
         step_size = h if step_size is None else step_size
@@ -75,7 +87,12 @@ class Backtest:
             "metrics": list(metrics),
             "models": [model.to_recipe() for model in models],
         }
-        self.forecasts = self._forecasts(refit)
+        if engine is None:
+            self.forecasts = self._forecasts(refit)
+            return
+        with work_folder(folder) as work:
+            self.forecasts = forecasts_in_shards(self.models, frame, self.cutoffs, work, engine, workers, refit=refit,
+                                                 level=self.level, overwrite=overwrite)
 
     def _forecasts(self, refit: bool) -> pl.DataFrame:
         """All models side by side; says which one is at work, for a fit may take long."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -144,7 +145,10 @@ def chaos_benchmark(
     if train and local:
         raise ArgumentError(f"{', '.join(local)}: a local model learns each series by itself, so the train trajectory "
                             "says nothing to it. Leave it out of this column.")
-    models = [clone(model).set_params(val_size=0) if isinstance(model, Local) else model for model in models]
+    several: list[Any] = [clone(model) for model in models]
+    for model in several:
+        if isinstance(model, Local):
+            model.set_params(val_size=0)
     names = sorted(set(published["unique_id"])) if systems is None else list(systems)
     if len(names) < 2:
         raise ArgumentError(f"systems={names}: a median over systems and a test need 2 systems or more.")
@@ -156,13 +160,13 @@ def chaos_benchmark(
     cutoffs = pl.DataFrame({"unique_id": frame.ids, "cutoff": 10 * points - 1, "window": 0})
     learned = _with_train(frame.up_to(cutoffs.drop("window")), names, points) if train else None
     joined = published.sort("unique_id", "ds")
-    for number, model in enumerate(models, 1):
+    for number, model in enumerate(several, 1):
         log.info(f"{model.name} ({number} of {len(models)}): {len(names)} systems, {points} points of a period ...")
         began = time.monotonic()
         if learned is None:
             found = forecasts_at([model], frame, cutoffs)
         else:
-            found = forecasts_at([clone(model).fit(learned)], frame, cutoffs, fit=False)
+            found = forecasts_at([model.fit(learned)], frame, cutoffs, fit=False)
         log.info(f"{model.name}: {time.monotonic() - began:.1f} s")
         joined = joined.join(found.select(*KEYS, model.name), on=KEYS, how="left", maintain_order="left")
     own = tuple(model.name for model in models)

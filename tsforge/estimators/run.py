@@ -16,6 +16,8 @@ from tsforge.errors import ArtifactError, OutputExistsError, RecipeError, Tsforg
 from tsforge.estimators.base import Estimator, recorded_arguments
 from tsforge.estimators.checks import check_h
 from tsforge.estimators.division import Divided, divide, training_rows
+from tsforge.estimators.ensemble import open_ensemble
+from tsforge.estimators.ensemble_artifact import is_ensemble
 from tsforge.estimators.estimator import estimator, from_recipe
 from tsforge.estimators.exponents import with_exponents
 from tsforge.estimators.fitted import read_fitted
@@ -63,11 +65,17 @@ def open_run(path: str | Path, *, classes: Iterable[type] = ()) -> Estimator:
         ArtifactError: the folder is not a whole, unchanged run of a format this version reads, or it names an encoder
             that is neither in the catalog nor among `classes`.
     """
-    return open_with_record(Path(path), classes)[0]
+    path, classes = Path(path), tuple(classes)
+    if is_ensemble(path):
+        return open_ensemble(path, lambda member: open_run(member, classes=classes))
+    return open_with_record(path, classes)[0]
 
 
 def open_with_record(path: Path, classes: Iterable[type] = ()) -> tuple[Estimator, RunRecord]:
-    """The fitted estimator of a run folder, and its record."""
+    """The fitted estimator of the run folder of one model, and its record."""
+    if is_ensemble(path):
+        raise ArtifactError(f"{path} is an ensemble, which has no recipe and no test part: tsforge.open and `tsforge "
+                            "predict` read it, and its members are run folders inside it.")
     classes = tuple(classes)
     fitted, record = read_fitted(path, classes)
     try:

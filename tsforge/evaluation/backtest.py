@@ -71,18 +71,18 @@ def forecasts_at(
     level: Levels | None = None, quantiles: Levels | None = None, fit: bool = True,
 ) -> pl.DataFrame:
     """Forecasts after given cutoffs (`unique_id, cutoff, window`), in polars."""
-    every = _refit_every(refit, fit, len(cutoffs))
+    every = refit_every(refit, fit, len(cutoffs))
     asked = {"level": check_levels(level), "quantiles": check_quantiles(quantiles)}
-    groups = _groups(cutoffs, every) if fit else []
+    groups = groups_of(cutoffs, every) if fit else []
     tables = []
     for model in models:
         if fit:
             parts = [_fitted(model, frame, group).predict_at(frame, group.drop("window"), **asked) for group in groups]
         else:
-            _refuse_leak(model, cutoffs)
+            refuse_leak(model, cutoffs)
             parts = [model.predict_at(frame, cutoffs.drop("window"), **asked)]
         tables.append(pl.concat(parts))
-    return _side_by_side(tables)
+    return side_by_side(tables)
 
 
 def cutoffs_of(frame: Frame, h: int, n_windows: int, step_size: int, align: Align = "time") -> pl.DataFrame:
@@ -193,8 +193,12 @@ def _too_short(h: int, n_windows: int, step: int) -> str:
     )
 
 
-def _refit_every(refit: bool | int, fit: bool, cutoffs: int) -> int:
-    """After how many windows a model is fitted again."""
+def refit_every(refit: bool | int, fit: bool, cutoffs: int) -> int:
+    """After how many windows a model is fitted again.
+
+    Raises:
+        ArgumentError: `refit` is no number of windows, or says how often to fit what is not fitted.
+    """
     if not isinstance(refit, int | np.integer) or (refit is not False and refit < 1):
         raise ArgumentError(f"refit={refit!r}: wanted False, True, or a number of cutoffs, 1 or more.")
     if refit is not False and not fit:
@@ -223,7 +227,7 @@ def same_h(models: Sequence[Forecaster]) -> int:
     return models[0].h
 
 
-def _groups(cutoffs: pl.DataFrame, every: int) -> list[pl.DataFrame]:
+def groups_of(cutoffs: pl.DataFrame, every: int) -> list[pl.DataFrame]:
     """The cutoffs that one fit answers, the earliest first."""
     windows = cutoffs["window"].unique().sort()
     return [cutoffs.filter(pl.col("window").is_in(windows.slice(start, every).implode()))
@@ -233,10 +237,16 @@ def _groups(cutoffs: pl.DataFrame, every: int) -> list[pl.DataFrame]:
 def _fitted(model: Forecaster, frame: Frame, cutoffs: pl.DataFrame) -> Forecaster:
     """A clone that has seen the rows up to the first window of these cutoffs."""
     copied: Any = clone(model)
-    return copied.fit(frame.up_to(cutoffs.filter(pl.col("window") == pl.col("window").min()).drop("window")))
+    return copied.fit(seen(frame, cutoffs))
 
 
-def _side_by_side(tables: list[pl.DataFrame]) -> pl.DataFrame:
+def seen(frame: Frame, cutoffs: pl.DataFrame) -> Frame:
+    """The rows that a fit for these cutoffs may see: those up to the first window."""
+    return frame.up_to(cutoffs.filter(pl.col("window") == pl.col("window").min()).drop("window"))
+
+
+def side_by_side(tables: list[pl.DataFrame]) -> pl.DataFrame:
+    """Forecasts of one model each, on the rows of the first, with the truth last."""
     first = tables[0]
     keys = [name for name in ("unique_id", "ds", "target", "cutoff") if name in first.columns]
     truth = first["y"]
@@ -248,7 +258,8 @@ def _side_by_side(tables: list[pl.DataFrame]) -> pl.DataFrame:
     return out.with_columns(truth.alias("y"))
 
 
-def _refuse_leak(model: Forecaster, cutoffs: pl.DataFrame) -> None:
+def refuse_leak(model: Forecaster, cutoffs: pl.DataFrame) -> None:
+    """Raises LeakError where a cutoff lies before the end of what the model was fitted on."""
     known = model.trained_until().with_columns(pl.col("unique_id").cast(cutoffs.schema["unique_id"], strict=False))
     early = cutoffs.join(known, on="unique_id").filter(pl.col("cutoff") < pl.col("ds"))
     if len(early):

@@ -53,7 +53,7 @@ def write_run(
 
 
 def write_folder(folder: Path, contents: Mapping[str, bytes], *, overwrite: bool = False) -> None:
-    """Writes files into a new folder beside its place, then renames it.
+    """Writes files into a new folder beside its place, then renames it; a name may be a path inside the folder.
 
     Raises:
         OutputExistsError: `folder` exists and `overwrite` was not given.
@@ -63,6 +63,7 @@ def write_folder(folder: Path, contents: Mapping[str, bytes], *, overwrite: bool
     try:
         aside.mkdir(parents=True)
         for name, content in contents.items():
+            (aside / name).parent.mkdir(parents=True, exist_ok=True)
             with (aside / name).open("wb") as file:
                 file.write(content)
                 file.flush()
