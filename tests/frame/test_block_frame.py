@@ -85,7 +85,7 @@ def test_ragged_series_and_their_last_steps_are_those_of_the_table(seed, lengths
         assert_array_equal(rows, values[s, -own:])
 
 
-@given(st.integers(0, 10**6), st.integers(1, 7), st.floats(0, 0.9))
+@given(st.integers(0, 10**6), st.integers(1, 7) | st.sampled_from([19, 20, 21, 2**40]), st.floats(0, 0.9))
 def test_the_steps_since_a_phase_was_observed_are_those_of_the_table(seed, count, missing):
     values = values_of(seed, missing=missing)
     values[0, 0, :2] = values[2, 3, :2] = 0.0

@@ -232,6 +232,6 @@ def _order(ids: pl.Series, first: pl.Series, block: Block) -> np.ndarray:
 def _since(values: np.ndarray, count: int) -> int:
     """The step from which every phase of `count` steps that was ever observed was last observed."""
     steps, columns = np.nonzero(~np.isnan(values))
-    last = np.full((count, values.shape[1]), -1)
+    last = np.full((min(count, len(values)), values.shape[1]), -1)  # some models ask for more steps than there are
     np.maximum.at(last, (steps % count, columns), steps)
     return int(last[last >= 0].min(initial=len(values))) if len(steps) else 0
