@@ -26,6 +26,7 @@ from sklearn.base import clone
 
 from tsforge.data.dysts_benchmark import DystsBenchmark
 from tsforge.data.dysts_published import BEST, SUFFIX, published_forecasts
+from tsforge.dynamics.lag import lag_by_acf
 from tsforge.errors import ArgumentError
 from tsforge.estimators.base import Estimator
 from tsforge.estimators.exponents import ESTIMATES, exponent_per_step
@@ -34,6 +35,7 @@ from tsforge.estimators.local import Local
 from tsforge.estimators.reporting import report_backtest
 from tsforge.evaluation.backtest import forecasts_at, same_h
 from tsforge.evaluation.evaluate import evaluate
+from tsforge.evaluation.report_dynamics import dynamics
 from tsforge.evaluation.significance import holm, wilcoxon
 from tsforge.frame.frame import Frame
 from tsforge.training.artifact import write_folder
@@ -112,9 +114,22 @@ class ChaosBenchmark:
                         | {name: float(np.median(part[name])) for name in part.columns[1:]})
         return pl.DataFrame(rows)
 
+    def dynamics(self, estimate: str = "lyapunov_separation") -> str:
+        """HTML of attractors and of the growth of errors; the model with the least median comes first."""
+        best = self.table().filter(pl.col("fitted") == "here")["model"].to_list()
+        fitted = self.frame.table.filter(pl.col("ds") < 10 * self.points)
+        lags = {str(name): lag_by_acf(part["y"].to_numpy()) for (name,), part in fitted.group_by("unique_id")}
+        steps = {name: 1 / rate for name in lags if (rate := self._exponent(name, estimate)) > 0}
+        longest = self.points  # of two periods, so that half of the steps are left
+        return dynamics(self.forecasts, [*best, BEST], {name: min(lag, longest) for name, lag in lags.items()}, steps)
+
     def _lyapunov_times(self, system: str, estimate: str) -> float:
+        return 2 * self.points * self._exponent(system, estimate)
+
+    def _exponent(self, system: str, estimate: str) -> float:
+        """In 1 / step; 0 where dysts states none."""
         try:
-            return 2 * self.points * exponent_per_step(system, estimate, self.points)
+            return exponent_per_step(system, estimate, self.points)
         except ArgumentError:
             return 0.0
 
@@ -194,11 +209,12 @@ def write_benchmark(found: ChaosBenchmark, out: Path, estimate: str, *, overwrit
             "versions": versions()}
     with TemporaryDirectory() as aside:
         page = report_backtest(
-            Path(aside) / "report.html", found.frame, found.forecasts,
+            Path(aside) / "report.html", found.frame, found.forecasts.select(*KEYS, *found.models, BEST, "y"),
             found.table().select("model", "median", "mean"),
             title=f"Chaos benchmark, {found.points} points of a period, {found.column}",
             summary={"models": ", ".join(found.models), "systems": len(found.scores), "h": 2 * found.points - 1,
-                     "scores": "median and mean sMAPE over systems"},
+                     "scores": "median and mean sMAPE over systems", "exponent": f"{estimate} of dysts"},
+            dynamics=found.dynamics(estimate),
         )
         contents = {
             "backtest.json": json.dumps(told, indent=1).encode(),

@@ -68,11 +68,13 @@ def report_run(run: Path, out: Path) -> Path:
 
 def report_backtest(
     out: Path, frame: Frame, forecasts: pl.DataFrame, scores: pl.DataFrame, *, title: str, summary: dict[str, Any],
+    dynamics: str = "",
 ) -> Path:
     """Writes the report of a backtest, which has no history of training."""
     horizon = evaluate(forecasts, ERRORS, by=("step",))
     return write_report(out, title=title, summary=summary | versions(), profile=profile(frame), history=[],
-                        forecasts=forecasts, context=long_values(frame), scores=scores, horizon=horizon)
+                        forecasts=forecasts, context=long_values(frame), scores=scores, horizon=horizon,
+                        dynamics=dynamics)
 
 
 def report_comparison(out: Path, found: Comparison, *, alpha: float, test: str) -> Path:

@@ -39,6 +39,7 @@ def write_report(
     scores: pl.DataFrame,
     horizon: pl.DataFrame,
     ranks: str = "",
+    dynamics: str = "",
 ) -> Path:
     """Write the page; the same arguments give the same bytes. A file that is there is replaced, whole or not at all.
 
@@ -54,6 +55,7 @@ def write_report(
             best nearest 0.8.
         horizon: Error by step ahead: `step, model, metric, value`.
         ranks: HTML of a comparison, in place of the learning curve and the scores.
+        dynamics: HTML on attractors and the growth of errors.
 
     Returns:
         Where the page is.
@@ -81,7 +83,7 @@ def write_report(
     }
     # `<` would let a name end the script element; numbers that JSON lacks are None by now
     embedded = json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-    _write(path, page(title, summary, profile, data, scores, embedded, _plotly_script(), ranks))
+    _write(path, page(title, summary, profile, data, scores, embedded, _plotly_script(), ranks, dynamics))
     return path
 
 

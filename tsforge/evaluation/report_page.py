@@ -26,6 +26,7 @@ def page(
     embedded: str,
     plotly: str,
     ranks: str = "",
+    dynamics: str = "",
 ) -> str:
     """The whole page as text.
 
@@ -35,6 +36,7 @@ def page(
         embedded: `data` as JSON in which no `<` is left.
         plotly: The source of plotly.js.
         ranks: The section of a comparison, which has its scores in it and no training.
+        dynamics: The section on attractors and the growth of errors.
     """
     sections = {
         "run": ("What was run", _run(summary)),
@@ -43,6 +45,7 @@ def page(
         "learning": ("Learning curve", "" if ranks else _learning(data["learning"])),
         "forecasts": ("Forecasts and truth", _forecasts(data)),
         "horizon": ("Error by step ahead", _horizon(data["horizon"])),
+        "dynamics": ("Attractors and the growth of errors", dynamics),
         "scores": ("Scores", "" if ranks else _scores(scores)),
     }
     sections = {key: section for key, section in sections.items() if section[1]}
