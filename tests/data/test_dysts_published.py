@@ -19,11 +19,18 @@ def test_the_last_step_of_a_forecast_is_left_out_and_the_cutoff_is_that_of_ten_p
     ]
 
 
-@pytest.mark.parametrize("content", [
-    b"{}", gzip.compress(b"[1]"), gzip.compress(b"{}"), gzip.compress(b'{"a": {"values": [1]}, "b": 3}'),
-    gzip.compress(json.dumps({"a": {"values": [1.0, 2.0], "ARIMA": {"prediction": [1.0]}}}).encode()),
-])
-def test_a_file_of_another_layout_is_refused(tmp_path, content):
+OTHERS = {
+    "no gzip": b"{}",
+    "a list": b"[1]",
+    "nothing": b"{}",
+    "no models": b'{"a": {"values": [1]}, "b": 3}',
+    "a short forecast": json.dumps({"a": {"values": [1.0, 2.0], "ARIMA": {"prediction": [1.0]}}}).encode(),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_file_of_another_layout_is_refused(tmp_path, name):
+    content = OTHERS[name] if name == "no gzip" else gzip.compress(OTHERS[name])
     path = tmp_path / "results.json.gz"
     path.write_bytes(content)
     with pytest.raises(FrameError, match="no published forecasts"):
