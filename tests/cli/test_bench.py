@@ -46,3 +46,4 @@ def test_what_cannot_be_is_refused_in_words(tsforge_says, words, said):
     code, _, err = tsforge_says("bench", "chaos", *words)
     assert code == 2
     assert said in err
+    assert "note: Naive" not in err  # nothing was fitted for it

@@ -39,11 +39,12 @@ def chaos(
     """Forecast the 66 systems of the chaos benchmark, beside the 16 published models."""
     begin(quiet=quiet, debug=debug)
     from tsforge.cli.backtest import models_of
-    from tsforge.estimators.chaos_benchmark import chaos_benchmark, write_benchmark
+    from tsforge.estimators.chaos_benchmark import chaos_benchmark, check_estimate, write_benchmark
     from tsforge.training.artifact import refuse_existing
 
     if out is not None:
         refuse_existing(out, overwrite)
+    check_estimate(exponent)  # before anything is fitted
     names = model or ([] if train else MODELS)
     models = models_of(names or ["dlinear"], 2 * points, input_size, set_ or [])
     if "seasonal_naive" not in names:  # which `models_of` adds

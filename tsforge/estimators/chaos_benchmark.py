@@ -100,8 +100,7 @@ class ChaosBenchmark:
         Raises:
             ArgumentError: `estimate` is none of dysts.
         """
-        if estimate not in ESTIMATES:
-            raise ArgumentError(f"estimate={estimate!r}: wanted {' or '.join(ESTIMATES)} (docs/chaos.md).")
+        check_estimate(estimate)
         times = {system: self._lyapunov_times(system, estimate) for system in self.scores["unique_id"]}
         known = sorted((system for system, value in times.items() if value > 0), key=lambda system: times[system])
         if len(known) < len(times):
@@ -132,6 +131,12 @@ class ChaosBenchmark:
             return exponent_per_step(system, estimate, self.points)
         except ArgumentError:
             return 0.0
+
+
+def check_estimate(estimate: str) -> None:
+    """Raises ArgumentError where `estimate` is no exponent of dysts."""
+    if estimate not in ESTIMATES:
+        raise ArgumentError(f"estimate={estimate!r}: wanted {' or '.join(ESTIMATES)} (docs/chaos.md).")
 
 
 def chaos_benchmark(

@@ -91,7 +91,7 @@ def report_comparison(out: Path, found: Comparison, *, alpha: float, test: str) 
     return write_report(
         out, title=f"{len(board)} models on {found.source}", summary=summary | versions(), profile=profile(found.frame),
         history=[], forecasts=found.forecasts, context=long_values(found.frame), scores=NO_SCORES,
-        horizon=evaluate(found.forecasts, ERRORS, by=("step",)), ranks=ranks(board, diagram, told),
+        horizon=evaluate(found.forecasts, ERRORS, by=("step",), **found.scoring), ranks=ranks(board, diagram, told),
     )
 
 

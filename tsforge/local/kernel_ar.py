@@ -5,7 +5,7 @@ Equation  f(x) = k(x)^T (K + n r I)^{-1} (y_{t+1} - y_t),   with u = |x - x'| / 
           rbf       k(x, x') = exp(-u^2 / 2)
           matern    k(x, x') = (1 + sqrt(5) u + 5 u^2 / 3) exp(-sqrt(5) u), twice differentiable
           m the median distance of delay vectors; K is made once for a width w. A Cholesky factor for each penalty r
-          costs 1/25 of the eigenvectors of K, so these pay from some twenty penalties on, or where K + n r I is not
+          costs 1/18 of the eigenvectors of K, so these pay from some twenty penalties on, or where K + n r I is not
           positive in floating point
 Shapes    support [row, feature], weights [row, channel]
 Units     w in median distances, r relative to the variance of the function
