@@ -57,6 +57,7 @@ bench: .venv/ready-dev
 	$(BIN)/python bench/local.py
 	$(BIN)/python bench/timesnet.py
 	$(BIN)/python bench/store.py
+	$(BIN)/python bench/sweeps.py
 	$(TUNED) $(BIN)/python bench/kernels.py
 	$(TUNED) $(BIN)/python bench/kernels_selective.py
 	$(TUNED) $(BIN)/python bench/kernels_grid.py

@@ -62,7 +62,7 @@ def test_opening_a_run_and_forecasting_leaves_lightning_out(tmp_path):
 
 def test_the_public_names_are_these():
     assert sorted(tsforge.__all__) == sorted([
-        "ARIMA", "Analogs", "Boosting", "CNN1D", "Chimera", "Croston", "DLinear", "DelayEnsemble", "Drift", "ETS",
+        "ARIMA", "AnalogForecaster", "Analogs", "Boosting", "CNN1D", "Chimera", "Croston", "DLinear", "DelayEnsemble", "Drift", "ETS",
         "EchoState", "EncoderForecaster", "Ensemble", "Frame", "GMDH", "GRNN", "KernelAR", "LSTM", "LightNet", "MLP",
         "MambaMixer", "Mean", "NBEATS", "NHiTS", "NLinear", "NVAR", "Naive", "PatchTST", "RandomForest", "Ridge",
         "S4D", "STLETS", "SVR", "SeasonalNaive", "Split", "Theta", "TimesNet", "WindowSplit", "__version__",

@@ -17,6 +17,7 @@ FROM = {
     "compare": "tsforge.evaluation.compare.compare", "leaderboard": "tsforge.evaluation.leaderboard.leaderboard",
     "ranking": "tsforge.evaluation.ranking.ranking", "WindowSplit": "tsforge.evaluation.backtest.WindowSplit",
     "forecasts_to_nixtla": "tsforge.evaluation.backtest.forecasts_to_nixtla",
+    "sweep": "tsforge.sweeps.face.sweep",
     "Ensemble": "tsforge.estimators.ensemble.Ensemble", "reconcile": "tsforge.evaluation.reconcile.reconcile",
 }
 ESTIMATORS = {row["class"]: (catalog, row["name"]) for catalog in (MODELS, LOCAL) for row in catalog.rows()}

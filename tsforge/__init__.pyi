@@ -25,10 +25,12 @@ from tsforge.data.load import load as load
 from tsforge.estimators.run import open_run as open
 from tsforge.evaluation.ranking import ranking as ranking
 from tsforge.evaluation.reconcile import reconcile as reconcile
+from tsforge.sweeps.face import sweep as sweep
 
 __all__ = [
     "__version__",
     "ARIMA",
+    "AnalogForecaster",
     "Analogs",
     "Boosting",
     "CNN1D",
@@ -76,6 +78,7 @@ __all__ = [
     "open",
     "ranking",
     "reconcile",
+    "sweep",
 ]
 
 class _Estimator(BaseEstimator):
@@ -91,11 +94,12 @@ class _Estimator(BaseEstimator):
         """One row per validation: step, loss, val_loss, learning_rate."""
     def fit(
         self, X: Any, y: Any = None, *, checkpoint: str | Path | None = None, verbose: bool = False,
-        targets: str | Sequence[str] | None = None, past: str | Sequence[str] = (), future: str | Sequence[str] = (),
-        static: Any = None, labels: Any = None, id_col: str | None = None, time_col: str | None = None,
-        freq: str | None = None, grid: str | None = None, calendar: str | Sequence[str] = (),
-        encoding: Literal['linear', 'onehot', 'cyclic'] = 'linear', channels_from: str | None = None,
-        season: int | None = None, resample: str | None = None, how: Literal['last', 'mean', 'sum'] = 'last',
+        on_validation: Callable[[dict[str, Any]], None] | None = None, targets: str | Sequence[str] | None = None,
+        past: str | Sequence[str] = (), future: str | Sequence[str] = (), static: Any = None, labels: Any = None,
+        id_col: str | None = None, time_col: str | None = None, freq: str | None = None, grid: str | None = None,
+        calendar: str | Sequence[str] = (), encoding: Literal['linear', 'onehot', 'cyclic'] = 'linear',
+        channels_from: str | None = None, season: int | None = None, resample: str | None = None,
+        how: Literal['last', 'mean', 'sum'] = 'last',
     ) -> Self:
         """Learns from a frame; see the two kinds of estimators."""
     def predict(
@@ -160,6 +164,84 @@ class ARIMA(_Estimator):
         self, h: int, *, season: int | None = None, order: Sequence[int] | None = None,
         seasonal_order: Sequence[int] | None = None, val_size: float | int | None = 0.1, errors: str = 'raise',
         workers: int | None = None, alias: str | None = None,
+    ) -> None: ...
+
+class AnalogForecaster(_Estimator):
+    """No parameters of its own, and no steps of training: the encoder is fitted, then the training windows are indexed.
+
+    `max_steps` and other arguments of training by gradient move nothing but a `context=`, whose maps are trained before
+    the windows are indexed. An encoder with weights of its own keeps those it was drawn or fitted with.
+
+    Args:
+        d_model: Width of the short vector by which candidates are found.
+        neighbours: Windows that are averaged.
+        rerank: Candidates are so many times the neighbours; the nearest of them by whole windows are taken. With 1, or
+            an encoder that knows short vectors only, those decide.
+        sharpness: How much nearer windows count more; 0 is a plain mean.
+        level: "last" or "mean": what of a window its continuation is measured from.
+        instance_norm: Search for windows of the same shape, and stretch what followed them: each window is brought to
+            mean 0 and deviation 1. Without it windows must be alike in level and size.
+        every: Every so many-th training window is indexed.
+        bits: Of a number in the index, 8 or 4.
+
+    Raises:
+        ArgumentError: a number is out of its range, `level` is unknown, or several outputs are asked for.
+
+    It forecasts h steps from the last input_size (None: 2 h, rounded up to a season). The arguments of training
+    are those of `tsforge.training.arguments.TrainArguments`; docs/encoders.md tells of encoders.
+    """
+    h: int
+    input_size: int | None
+    d_model: int
+    neighbours: int
+    rerank: int
+    sharpness: float | int
+    level: str
+    instance_norm: bool
+    every: int
+    bits: int
+    encoder: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | None
+    context: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | Sequence[str | Mapping[str, Any] | tuple[type, Mapping[str, Any]]] | None
+    max_steps: int | None
+    max_epochs: int | None
+    optimizer: str
+    learning_rate: float
+    weight_decay: float
+    schedule: str
+    gradient_clip: float | None
+    batch_size: int
+    drop_last: bool
+    validate_every: int | None
+    early_stop_patience: int | None
+    val_size: float | int | None
+    calibration_share: float
+    loss: str | Mapping[str, Any]
+    scaler: str | None
+    scaler_scope: str
+    short: str
+    seed: int
+    threads: int | None
+    checkpoint_every: int | None
+    accelerator: str
+    devices: int | list[int]
+    strategy: str
+    precision: int | str
+    trainer_kwargs: Mapping[str, Any] | None
+    alias: str | None
+    def __init__(
+        self, h: int, input_size: int | None = None, *, d_model: int = 32, neighbours: int = 20, rerank: int = 5,
+        sharpness: float | int = 1.0, level: str = 'last', instance_norm: bool = True, every: int = 1, bits: int = 8,
+        encoder: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | None = 'leanvec',
+        context: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | Sequence[str | Mapping[str, Any] | tuple[type, Mapping[str, Any]]] | None = None,
+        max_steps: int | None = None, max_epochs: int | None = None, optimizer: str = 'adam',
+        learning_rate: float = 0.001, weight_decay: float = 0.0, schedule: str = 'constant',
+        gradient_clip: float | None = None, batch_size: int = 32, drop_last: bool = False,
+        validate_every: int | None = None, early_stop_patience: int | None = None, val_size: float | int | None = 0.1,
+        calibration_share: float = 0.5, loss: str | Mapping[str, Any] = 'mse', scaler: str | None = 'standard',
+        scaler_scope: str = 'series', short: str = 'drop', seed: int = 0, threads: int | None = None,
+        checkpoint_every: int | None = None, accelerator: str = 'auto', devices: int | list[int] = 1,
+        strategy: str = 'auto', precision: int | str = 32, trainer_kwargs: Mapping[str, Any] | None = None,
+        alias: str | None = None,
     ) -> None: ...
 
 class Analogs(_Estimator):

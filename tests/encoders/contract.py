@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-CHOICES = {"algebra": ["hamilton"]}  # arguments that are words, and their other values
+CHOICES = {"algebra": ["hamilton"], "method": ["eigsearch", "frank_wolfe", "pca"], "patch_norm": ["patch"],
+           "nesting": [(4, 128)], "heads": ["tied"], "mlp_hidden": [(8,)]}  # arguments that are words or lists, and their other values
 
 
 def own_arguments(made: type) -> dict[str, Parameter]:
@@ -21,7 +22,7 @@ def own_arguments(made: type) -> dict[str, Parameter]:
 def alternatives(parameter: Parameter) -> list[Any]:
     """Other values of an argument, by its type."""
     default = parameter.default
-    if isinstance(default, str):
+    if parameter.name in CHOICES:
         return [other for other in CHOICES[parameter.name] if other != default]
     if isinstance(default, bool):
         return [not default]

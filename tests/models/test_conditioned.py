@@ -62,8 +62,10 @@ def conditioned(make, seed=0, **arguments):
     return bare.eval(), Conditioned(make(**SIZES, **arguments), [Levels(), Names()]).eval()
 
 
-@pytest.mark.parametrize("outputs", [1, 3])
-@pytest.mark.parametrize("name", MODELS)
+ONE_OR_MORE = [(name, n) for name in MODELS for n in (1, 3) if (name, n) != ("analog_forecaster", 3)]  # it has one
+
+
+@pytest.mark.parametrize(("name", "outputs"), ONE_OR_MORE)
 def test_before_training_its_forecasts_are_those_of_the_bare_model_to_the_bit(name, outputs):
     free = {"ridge": None} if name == "echo_state" else {}
     bare, network = conditioned(MODELS[name], outputs=outputs, **free)

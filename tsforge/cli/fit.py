@@ -69,9 +69,10 @@ def fit(
         raise ArgumentError(
             "A recipe states its model, sizes and roles; change them with --set, as in --set model.h=24."
         )
-    stated = source if is_recipe else _stated(source, model, h, input_size, roles) | _ways(encoder, context or [])
+    ways = _ways(encoder, context or [])
+    stated = source if is_recipe else stated_of("fit", source, model, h, input_size, roles) | ways
     recipe = read_recipe(stated, set_ or [])
-    place = out or Path("runs") / (Path(source).stem if is_recipe else _name(source, recipe.model))
+    place = out or Path("runs") / (Path(source).stem if is_recipe else name_of(source, recipe.model))
     if resume and place.exists() and not overwrite:
         from tsforge.estimators.run import finished_run
 
@@ -89,20 +90,29 @@ def fit(
         complain(f"interrupted. {'Go on with the same command and --resume.' if kept else 'Nothing was written.'}")
         raise
     if json:
-        show_json({"run": str(place), "test": result.test, "history": result.model.history_})
+        said = {} if result.validation is None else {"validation": result.validation}
+        show_json({"run": str(place), "test": result.test, **said, "history": result.model.history_})
         return
+    if result.validation:
+        v = result.validation
+        say(f"validation: {v['metric']} {v['value']:.6g} over {v['windows']} windows before the test part")
     if result.test:
         show_table(result.table, f"test part: {result.windows} windows of {result.model.h} steps")
     say(f"The run is in {place}. Forecast with: tsforge predict {place}")
 
 
-def _stated(
-    source: str, model: str | None, h: int | None, input_size: int | None, roles: dict[str, Any]
+def stated_of(
+    command: str, source: str, model: str | None, h: int | None, input_size: int | None, roles: dict[str, Any]
 ) -> dict[str, Any]:
+    """What a command line states of a run, as a recipe does.
+
+    Raises:
+        ArgumentError: there is no model, or no horizon.
+    """
     if model is None:
-        raise ArgumentError("fit needs a model: --model dlinear --h 24; see `tsforge list models`.")
+        raise ArgumentError(f"{command} needs a model: --model dlinear --h 24; see `tsforge list models`.")
     if h is None:
-        raise ArgumentError("fit needs the number of steps to forecast: --h 24.")
+        raise ArgumentError(f"{command} needs the number of steps to forecast: --h 24.")
     stated = {"name": model, "h": h} | ({} if input_size is None else {"input_size": input_size})
     return {"frame": {"data": source, **roles}, "model": stated}
 
@@ -113,7 +123,7 @@ def _ways(encoder: str | None, context: list[str]) -> dict[str, Any]:
     return {way: spec for way, spec in ways.items() if spec}
 
 
-def _name(source: str, model: dict[str, Any]) -> str:
+def name_of(source: str, model: dict[str, Any]) -> str:
     """`dlinear_co2_52`; what no file is called everywhere is left out."""
     data = Path(source).name.partition(".")[0]
-    return re.sub(r"[^\w=-]+", "-", f"{model['name']}_{data}_{model.get('h')}").strip("-")
+    return re.sub(r"[^\w=-]+", "-", f"{model.get('name', 'models')}_{data}_{model.get('h')}").strip("-")

@@ -6,7 +6,21 @@ from typing import Any
 
 import typer
 
-from tsforge.cli import backtest, bench, compare, data, fit, list_rows, predict, report, show, study
+from tsforge.cli import (
+    backtest,
+    bench,
+    compare,
+    dashboard,
+    data,
+    fit,
+    list_rows,
+    predict,
+    report,
+    show,
+    study,
+    sweep,
+    worker,
+)
 from tsforge.cli.output import TOLD, complain, end
 from tsforge.errors import TsforgeError
 
@@ -19,6 +33,9 @@ app.command("predict")(predict.predict)
 app.command("backtest")(backtest.backtest)
 app.command("report")(report.report)
 app.command("study")(study.study)
+app.command("sweep")(sweep.sweep)
+app.command("worker")(worker.worker)
+app.command("dashboard")(dashboard.dashboard)
 app.command("compare")(compare.compare)
 app.command("list")(list_rows.list_rows)
 app.command("show")(show.show)

@@ -31,6 +31,10 @@ Engine = Annotated[
 Workers = Annotated[
     int | None, typer.Option("--workers", help="Processes or Ray actors of --engine; one a core unless told.")
 ]
+Storage = Annotated[
+    str | None, typer.Option("--storage", help="A journal file, postgresql://..., mysql://... or grpc://host:port.")
+]
+Study = Annotated[str, typer.Option("--study", help="Name of the sweep in its storage.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 
 

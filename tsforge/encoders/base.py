@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from tsforge.batch import Batch
 from tsforge.errors import ArgumentError
+from tsforge.space import Declared
 
 
 class Encoder(nn.Module):
@@ -24,6 +25,7 @@ class Encoder(nn.Module):
 
     reads: ClassVar[Literal["window", "static"]]  # steps and their mask, or ids and numbers of a series
     output: ClassVar[Literal["tokens", "vector"]]
+    space: ClassVar[Declared] = {}  # what a sweep may set, unless it is told otherwise
     given: ClassVar[tuple[str, ...]]  # arguments that the data give and users never write
 
     def __init__(self, d_model: int) -> None:

@@ -94,7 +94,8 @@ class Estimator(BaseEstimator):
         return self
 
     def fit(
-        self, X: Any, y: Any = None, *, checkpoint: str | Path | None = None, verbose: bool = False, **roles: Any,
+        self, X: Any, y: Any = None, *, checkpoint: str | Path | None = None, verbose: bool = False,
+        on_validation: Callable[[dict[str, Any]], None] | None = None, **roles: Any,
     ) -> "Estimator":
         """Learns from a frame; see the two kinds of estimators."""
         raise NotImplementedError(f"{type(self).__name__} has no fit.")

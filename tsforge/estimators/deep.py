@@ -1,6 +1,7 @@
 """Deep: the estimator of a neural forecaster."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -39,7 +40,8 @@ class Deep(Estimator):
     context: Any  # one spec of an encoder, or several
 
     def fit(
-        self, X: Any, y: Any = None, *, checkpoint: str | Path | None = None, verbose: bool = False, **roles: Any
+        self, X: Any, y: Any = None, *, checkpoint: str | Path | None = None, verbose: bool = False,
+        on_validation: Callable[[dict[str, Any]], None] | None = None, **roles: Any,
     ) -> "Estimator":
         """Learns from a frame; what an earlier fit learned is forgotten.
 
@@ -48,6 +50,7 @@ class Deep(Estimator):
             y: Not used; scikit-learn passes it.
             checkpoint: Folder in which the state of training is kept; a checkpoint that is there is gone on from.
             verbose: Shows progress on standard error.
+            on_validation: Called after each validation with its row of `history_`; what it raises ends the training.
             roles: Keywords of `Frame` for a plain table.
 
         Raises:
@@ -82,7 +85,7 @@ class Deep(Estimator):
         sizes = {"h": h, "input_size": input_size, **prepared.widths,
                  "static_cardinalities": () if static is None else static.cardinalities}
         digest = fingerprint_of(store)
-        with watching(arguments, len(train), verbose) as watcher:
+        with watching(arguments, len(train), verbose, on_validation) as watcher:
             trained = fit_network(
                 self.network,
                 sizes,

@@ -29,7 +29,7 @@ from tsforge.models.base import Model
 from tsforge.scaling import CHUNK, Scaling
 from tsforge.training.artifact import FORMAT, read_run, write_run
 from tsforge.training.fit import dtype_of
-from tsforge.training.network import build_network
+from tsforge.training.network import build_network, state_shapes
 from tsforge.training.recipe import RunRecord
 from tsforge.training.specs import read_plugs
 
@@ -83,7 +83,7 @@ class Fitted:
 
     def write(
         self, folder: Path, arguments: dict[str, Any], recipe: dict[str, Any] | None, *,
-        test: list[dict[str, Any]] | None = None, overwrite: bool = False,
+        test: list[dict[str, Any]] | None = None, validation: dict[str, Any] | None = None, overwrite: bool = False,
     ) -> None:
         """Writes the run folder."""
         arrays = _arrays(self)
@@ -111,6 +111,7 @@ class Fitted:
             table_kind=self.context.kind,
             time_dtype=_word(self.context.time_dtype),
             test=test,
+            validation=validation,
         )
         write_run(folder, record, arrays, _context_table(self.context), overwrite=overwrite)
 
@@ -231,8 +232,7 @@ def _deep(
         if name.startswith("network/")
     }
     with torch.device("meta"):  # no memory is taken on the word of a file before its shapes are seen to fit
-        outline = build_network(network_class, sizes, own, plugs).state_dict()
-        shapes = {name: tensor.shape for name, tensor in outline.items()}
+        shapes = state_shapes(build_network(network_class, sizes, own, plugs), weights)
     if shapes != {name: tensor.shape for name, tensor in weights.items()}:
         raise ArtifactError("The weights do not have the shapes that the arguments of the model give.")
     with torch.random.fork_rng(devices=[]):

@@ -69,7 +69,7 @@ def read_grid(source: str | Path | Mapping[str, Any], overrides: Sequence[str] =
     settings, recipes = [], []
     for block in blocks:
         for chosen in product(*(values if isinstance(values, list) else [values] for values in block.values())):
-            given, setting = _run_of(shared, dict(zip(block, chosen, strict=True)))
+            given, setting = run_of(shared, dict(zip(block, chosen, strict=True)))
             settings.append(setting)
             recipes.append(_read(given, setting, source))
     told = [_told(settings, number) for number in range(len(settings))]
@@ -86,7 +86,7 @@ def _without(block: dict[str, Any], path: list[str]) -> dict[str, Any]:
     return {key: values for key, values in block.items() if key not in same}
 
 
-def _run_of(shared: dict[str, Any], chosen: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def run_of(shared: dict[str, Any], chosen: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The plain recipe of a run, and what it states beyond the shared part, by whole key."""
     name = next((chosen[key] for key in (NAME, "name") if key in chosen), shared["model"].get("name"))
     model = shared["model"] | ({} if name is None else {"name": name})

@@ -40,13 +40,17 @@ class Local(Estimator):
     errors: str
     workers: int | None
 
-    def fit(self, X: Any, y: Any = None, *, checkpoint: Any = None, verbose: bool = False, **roles: Any) -> "Estimator":
+    def fit(
+        self, X: Any, y: Any = None, *, checkpoint: Any = None, verbose: bool = False, on_validation: Any = None,
+        **roles: Any,
+    ) -> "Estimator":
         """Learns from a frame; what an earlier fit learned is forgotten.
 
         Args:
             X: A table or Frame.
             y: Not used; scikit-learn passes it.
             checkpoint: Not needed: a local model has no training to go on with.
+            on_validation: Not called: there is no validation in between.
             verbose: Not needed either: a bar shows where many series are fitted on a terminal.
             roles: Keywords of `Frame` for a plain table.
 

@@ -56,8 +56,8 @@ ELSEWHERE = {
     "future": "a role of the frame, for what is known ahead, and an argument of predict, which brings its values",
     "level": "an argument of predict: predict(level=[80, 95])",
     "quantiles": "an argument of predict, and of the loss 'quantile'",
-    "encoder": "an argument of S4D, TimesNet, iTransformer and EncoderForecaster; every neural model takes an encoder "
-               "as context=",
+    "encoder": "an argument of S4D, TimesNet, iTransformer, EncoderForecaster and AnalogForecaster; every neural model "
+               "takes an encoder as context=",
     "context": "an argument of neural models",
     "in_channels": "the number of targets, which the frame says",
     "outputs": "what the loss asks for",

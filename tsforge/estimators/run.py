@@ -5,7 +5,7 @@ import math
 import os
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from tsforge.estimators.exponents import with_exponents
 from tsforge.estimators.fitted import read_fitted
 from tsforge.estimators.nested import WAYS
 from tsforge.estimators.parameters import own_arguments, with_tuples
+from tsforge.estimators.validation import Validated, Validation
 from tsforge.evaluation.backtest import forecasts_at
 from tsforge.evaluation.evaluate import evaluate, scores_table
 from tsforge.frame.frame import Frame
@@ -42,11 +43,13 @@ class Result:
         model: The fitted estimator.
         test: Scores on the test part, one row per model and metric; empty without a test part.
         windows: Test windows scored.
+        validation: `metric`, `value`, `windows` of the validation windows; None where the recipe has none.
     """
 
     model: Estimator
     test: list[dict[str, Any]]
     windows: int
+    validation: dict[str, Any] | None = None
 
     @property
     def table(self) -> list[dict[str, Any]]:
@@ -90,12 +93,12 @@ def open_with_record(path: Path, classes: Iterable[type] = ()) -> tuple[Estimato
 
 def run_recipe(
     recipe: Recipe, out: Path, *, frame: Frame | None = None, resume: bool = False, overwrite: bool = False,
-    verbose: bool = False,
+    verbose: bool = False, validated: Validated | None = None,
 ) -> Result:
     """Loads, fits, scores the test part where there is one, and writes the run folder `out`.
 
     The state of training stands in `OUT.partial` meanwhile, and is gone when `out` is there. `frame` is that of the
-    recipe, where it is loaded already.
+    recipe, where it is loaded already; `validated` is what its validation came to, where that is known.
 
     Raises:
         OutputExistsError: `out` exists, or the checkpoint of an unfinished run, and `overwrite` was not given.
@@ -107,6 +110,8 @@ def run_recipe(
     _heed_checkpoint(out, resume, overwrite)
     model, divided = prepare_run(recipe, load_frame(recipe.frame) if frame is None else frame)
     rehearse(model, recipe, divided)
+    if recipe.validation is not None and validated is None:
+        validated = Validation(divided.fitted, recipe.validation, model.h, recipe.evaluate.level).of(model)
     if not resume:
         shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -118,11 +123,13 @@ def run_recipe(
     if int(os.environ.get("LOCAL_RANK", "0")):  # started to train beside the first process, which writes
         raise SystemExit(0)
     test = _score_or_keep(model, recipe, divided, out)
+    said = None if validated is None else asdict(validated)
     model.fitted_.write(
-        out, recorded_arguments(model), resolved_recipe(recipe, model), test=test or None, overwrite=overwrite
+        out, recorded_arguments(model), resolved_recipe(recipe, model), test=test or None, validation=said,
+        overwrite=overwrite,
     )
     shutil.rmtree(partial, ignore_errors=True)
-    return Result(model, test, 0 if divided.cutoffs is None else len(divided.cutoffs))
+    return Result(model, test, 0 if divided.cutoffs is None else len(divided.cutoffs), said)
 
 
 def finished_run(out: Path) -> RunRecord:

@@ -26,7 +26,7 @@ def check_cells(cells: Sequence[Cell]) -> None:
     for cell in cells:
         try:
             whole = text_of(_resolved(cell.recipe))
-            _check_arguments(cell.recipe)
+            check_recipe_arguments(cell.recipe, cell.recipe.split.val)
         except TsforgeError as error:
             raise type(error)(f"{cell.name}: {error}") from None
         if whole in seen:
@@ -35,8 +35,9 @@ def check_cells(cells: Sequence[Cell]) -> None:
         seen[whole] = cell.name
 
 
-def _check_arguments(recipe: Recipe) -> None:
-    arguments = unfitted(recipe, recipe.split.val).get_params(deep=False)
+def check_recipe_arguments(recipe: Recipe, val: int | float | None) -> None:
+    """Makes the estimator of a recipe and its loss; raises as they do."""
+    arguments = unfitted(recipe, val).get_params(deep=False)
     check_h(arguments["h"])
     if "loss" in arguments:
         make_loss(TrainArguments(**{name: arguments[name] for name in TRAINING}).loss)

@@ -83,11 +83,16 @@ def write_report(
     }
     # `<` would let a name end the script element; numbers that JSON lacks are None by now
     embedded = json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-    _write(path, page(title, summary, profile, data, scores, embedded, _plotly_script(), ranks, dynamics))
+    write_page(path, page(title, summary, profile, data, scores, embedded, plotly_script(), ranks, dynamics))
     return path
 
 
-def _plotly_script() -> str:
+def plotly_script() -> str:
+    """The source of plotly.js.
+
+    Raises:
+        ArgumentError: plotly is not installed.
+    """
     try:
         from plotly.offline import get_plotlyjs
     except ImportError as error:
@@ -103,7 +108,8 @@ def _require(name: str, frame: pl.DataFrame, columns: list[str]) -> None:
         )
 
 
-def _write(path: Path, text: str) -> None:
+def write_page(path: Path, text: str) -> None:
+    """Writes a page aside and renames it."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         part.write_bytes(text.encode(errors="backslashreplace"))  # a file name in the summary may be no valid text

@@ -11,6 +11,7 @@ Differs   Changes are predicted instead of values, and iterated. An S-map looks 
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import ClassVar
 
 import numpy as np
 from scipy.spatial import KDTree
@@ -19,6 +20,7 @@ from tsforge.errors import ArgumentError, ArtifactError
 from tsforge.local.base import State
 from tsforge.local.delays import DelayModel, whole_numbers
 from tsforge.local.scaling import require_finite
+from tsforge.space import Choice, Declared
 
 TINY = 1e-9  # singular values below this share of the largest are none: neighbours on a line say nothing across it
 
@@ -37,6 +39,8 @@ class Analogs(DelayModel):
     Raises:
         ArgumentError: a word is unknown, `theta` is below 0, or a number is below 1.
     """
+
+    space: ClassVar[Declared] = {"method": Choice("smap", "simplex")}
 
     def __init__(
         self, h: int, *, delays: int | Sequence[int] = (2, 4, 6), stride: int | Sequence[int] = (1, 3),

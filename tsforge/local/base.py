@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from tsforge.errors import ArgumentError
+from tsforge.space import Declared
 
 State = Mapping[str, np.ndarray]  # what a model learned of a series: arrays of numbers, nothing else
 NOTHING: State = {}
@@ -41,6 +42,7 @@ class LocalModel:
     irregular: ClassVar[bool] = False
     learns: ClassVar[bool] = False
     mixes_windows: ClassVar[bool] = False
+    space: ClassVar[Declared] = {}  # what a sweep may set, unless it is told otherwise
     slow: ClassVar[bool] = False  # a series takes long enough to be worth a process
 
     def __init__(self, h: int, *, season: int = 1) -> None:

@@ -19,6 +19,7 @@ from tsforge.local.base import State
 from tsforge.local.regression import LagRegression
 from tsforge.local.scaling import require_finite
 from tsforge.local.trees import Tree, check_trees, pack_trees, walk_trees
+from tsforge.space import Choice, Declared, Integer, Real
 
 
 class Boosting(LagRegression):
@@ -40,6 +41,12 @@ class Boosting(LagRegression):
     """
 
     slow: ClassVar[bool] = True
+
+    space: ClassVar[Declared] = {
+        "strategy": Choice("recursive", "direct"), "n_trees": Integer(30, 300, log=True),
+        "shrinkage": Real(0.02, 0.3, log=True), "max_depth": Integer(1, 6),
+        "min_samples_leaf": Integer(1, 20, log=True),
+    }
 
     def __init__(
         self, h: int, *, season: int | None = None, lags: int | Sequence[int] | str | None = None,

@@ -12,12 +12,15 @@ Units     those of the series
 Differs   missing steps are left out: they are no demand, no sign that there was none, and do not count as waiting
 """
 
+from typing import ClassVar
+
 import numpy as np
 from scipy.signal import lfilter
 
 from tsforge.errors import ArgumentError
 from tsforge.local.base import NONE, NOTHING, Covariates, LocalModel, State
 from tsforge.local.regression import WHOLE_PAST
+from tsforge.space import Choice, Declared, Real
 
 VARIANTS = ("croston", "sba", "tsb")
 
@@ -35,6 +38,11 @@ class Croston(LocalModel):
     Raises:
         ArgumentError: an argument has a value that cannot work.
     """
+
+    space: ClassVar[Declared] = {
+        "variant": Choice("croston", "sba", "tsb"), "alpha": Real(0.02, 0.5, log=True),
+        "beta": Real(0.02, 0.5, log=True),
+    }
 
     def __init__(self, h: int, *, variant: str = "sba", alpha: float | int = 0.1, beta: float | int = 0.1) -> None:
         super().__init__(h)

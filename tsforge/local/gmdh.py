@@ -24,6 +24,7 @@ from tsforge.errors import ArgumentError, ArtifactError, FrameError
 from tsforge.local.base import State
 from tsforge.local.regression import LagRegression
 from tsforge.local.scaling import require_finite
+from tsforge.space import Choice, Declared, Integer
 
 TERMS = 6
 LEAST_ROWS = 2 * TERMS
@@ -53,6 +54,8 @@ class GMDH(LagRegression):
     """
 
     slow: ClassVar[bool] = True
+
+    space: ClassVar[Declared] = {"strategy": Choice("recursive", "direct"), "neurons": Integer(8, 48)}
 
     def __init__(
         self, h: int, *, season: int | None = None, lags: int | Sequence[int] | str | None = None,

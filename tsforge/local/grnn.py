@@ -23,6 +23,7 @@ from tsforge.errors import ArgumentError, ArtifactError
 from tsforge.local.base import State
 from tsforge.local.regression import LagRegression
 from tsforge.local.scaling import require_finite
+from tsforge.space import Choice, Declared
 
 BANDWIDTHS = 32  # to choose from
 LEFT_OUT = 1024  # rows, at most
@@ -46,6 +47,8 @@ class GRNN(LagRegression):
     """
 
     slow: ClassVar[bool] = True
+
+    space: ClassVar[Declared] = {"strategy": Choice("recursive", "direct")}
 
     def __init__(
         self, h: int, *, season: int | None = None, lags: int | Sequence[int] | str | None = None,

@@ -12,6 +12,7 @@ Units     w in median distances, r relative to the variance of the function
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import ClassVar
 
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigh
@@ -21,6 +22,7 @@ from tsforge.errors import ArgumentError, ArtifactError
 from tsforge.local.base import State
 from tsforge.local.delays import DelayModel
 from tsforge.local.scaling import require_finite
+from tsforge.space import Choice, Declared
 
 
 class KernelAR(DelayModel):
@@ -38,6 +40,8 @@ class KernelAR(DelayModel):
     Raises:
         ArgumentError: a width or a penalty is not positive, a number of steps is below 1, or the kernel is unknown.
     """
+
+    space: ClassVar[Declared] = {"kernel": Choice("rbf", "matern")}
 
     def __init__(
         self, h: int, *, delays: int | Sequence[int] = (2, 4, 8), stride: int | Sequence[int] = 1,

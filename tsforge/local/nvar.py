@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from itertools import combinations_with_replacement
 from math import comb
+from typing import ClassVar
 
 import numpy as np
 from scipy.linalg import svd
@@ -21,6 +22,7 @@ from tsforge.local.base import State
 from tsforge.local.delays import DelayModel
 from tsforge.local.kernel_ar import positive
 from tsforge.local.scaling import require_finite
+from tsforge.space import Declared, Integer
 
 MOST_MONOMIALS = 3000
 
@@ -38,6 +40,8 @@ class NVAR(DelayModel):
     Raises:
         ArgumentError: `degree` is not 1 to 4, a penalty is not positive, or a number of steps is below 1.
     """
+
+    space: ClassVar[Declared] = {"degree": Integer(1, 3)}
 
     def __init__(
         self, h: int, *, delays: int | Sequence[int] = (2, 4, 6), stride: int | Sequence[int] = (1, 3),

@@ -18,6 +18,7 @@ from tsforge.errors import ArgumentError
 from tsforge.local.base import State
 from tsforge.local.regression import LagRegression
 from tsforge.local.trees import Tree, check_trees, pack_trees, walk_trees
+from tsforge.space import Choice, Declared, Integer, Real
 
 
 class RandomForest(LagRegression):
@@ -39,6 +40,11 @@ class RandomForest(LagRegression):
     """
 
     slow: ClassVar[bool] = True
+
+    space: ClassVar[Declared] = {
+        "strategy": Choice("recursive", "direct"), "max_features": Real(0.1, 1.0),
+        "min_samples_leaf": Integer(1, 20, log=True),
+    }
 
     def __init__(
         self, h: int, *, season: int | None = None, lags: int | Sequence[int] | str | None = None,

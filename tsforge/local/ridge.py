@@ -7,6 +7,7 @@ Units     standardised by the training rows of the series
 """
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 from sklearn.linear_model import Ridge as PlainRidge
@@ -16,6 +17,7 @@ from tsforge.errors import ArgumentError
 from tsforge.local.base import State
 from tsforge.local.regression import LagRegression
 from tsforge.local.scaling import require_finite
+from tsforge.space import Choice, Declared
 
 PENALTIES = 10.0 ** np.arange(-6, 5)
 
@@ -34,6 +36,8 @@ class Ridge(LagRegression):
     Raises:
         ArgumentError: `alpha` is below 0, or an argument of the lags has a value that cannot work.
     """
+
+    space: ClassVar[Declared] = {"strategy": Choice("recursive", "direct")}
 
     def __init__(
         self, h: int, *, season: int | None = None, lags: int | Sequence[int] | str | None = None,

@@ -19,6 +19,7 @@ from tsforge.local.base import NONE, NOTHING, Covariates, LocalModel, State, las
 from tsforge.local.ets import START, channel, check_smoothers, forms_of, learned
 from tsforge.local.exponential import begins, forecasts, smoother_of
 from tsforge.local.regression import WHOLE_PAST
+from tsforge.space import Choice, Declared
 
 LONG = 1000  # steps of a decomposition, or 20 seasons
 SMALL = 1e-6  # of the largest value: what is left of the series below that is rounding, and is not multiplied
@@ -41,6 +42,8 @@ class STLETS(LocalModel):
     missing: ClassVar[str] = "filled"
     learns: ClassVar[bool] = True
     slow: ClassVar[bool] = True
+
+    space: ClassVar[Declared] = {"window": Choice(7, 13, 25), "robust": Choice(False, True)}
 
     def __init__(
         self, h: int, *, season: int | None = None, model: str = "ZZN", window: int = 7, robust: bool = False,

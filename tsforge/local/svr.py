@@ -20,6 +20,7 @@ from tsforge.errors import ArgumentError, ArtifactError
 from tsforge.local.base import State
 from tsforge.local.regression import LagRegression
 from tsforge.local.scaling import require_finite
+from tsforge.space import Choice, Declared, Real
 
 AT_ONCE = 1 << 20  # kernel values
 
@@ -45,6 +46,11 @@ class SVR(LagRegression):
     """
 
     slow: ClassVar[bool] = True
+
+    space: ClassVar[Declared] = {
+        "strategy": Choice("recursive", "direct"), "C": Real(0.1, 100.0, log=True),
+        "epsilon": Real(0.001, 0.3, log=True),
+    }
 
     def __init__(
         self, h: int, *, season: int | None = None, lags: int | Sequence[int] | str | None = None,

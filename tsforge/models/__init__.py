@@ -19,5 +19,6 @@ MODELS = Catalog("model", __name__, {
     "chimera":  Row("state space", "Chimera",  "Behrouz 2024, 2406.04320", "2-D state spaces over variates and time"),
     "lightnet": Row("attention",   "LightNet", "Qin 2024, 2405.21022",   "one additive scan over time and variates"),
     "encoder_forecaster": Row("encoder", "EncoderForecaster", "tsforge", "an encoder, a linear map over time, a head"),
+    "analog_forecaster": Row("encoder", "AnalogForecaster", "Lorenz 1969", "what followed the most similar windows"),
     "timesnet": Row("convolution", "TimesNet", "Wu 2023, 2210.02186",   "folds series by their periods, 2-D inception"),
 })

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from tsforge.batch import Batch
 from tsforge.errors import CapabilityError
 from tsforge.layers.embedding import Embedding
+from tsforge.space import Declared
 
 State = dict[str, Tensor]  # what a streaming network keeps of the steps it has read, each [batch, ...]
 FROM_THE_FRAME = (
@@ -42,10 +43,14 @@ class Model(nn.Module):
     learns: ClassVar[bool] = True
     variable_channels: ClassVar[bool] = False
     tasks: ClassVar[tuple[str, ...]] = ("forecast",)
-    encoder_takes: ClassVar[Literal["steps", "channel"] | None] = None  # steps to tokens, or each channel to a vector
+    # steps to tokens, each channel to a vector, or the whole window to a vector
+    encoder_takes: ClassVar[Literal["steps", "channel", "window"] | None] = None
     encoder_default: ClassVar[str | None] = None  # the row of the encoder where the user names none
     embedding_at: ClassVar[str] = ""  # the submodule that an encoder takes the place of
+    drawn: ClassVar[bool] = True  # whether the seed has a part in what it learns
+    grown: ClassVar[tuple[str, ...]] = ()  # buffers whose rows the fit counts, all the same number
     reads_ids: bool = False  # whether `Batch.static_ids` is read
+    space: ClassVar[Declared] = {}  # what a sweep may set, unless it is told otherwise
     streams: ClassVar[bool] = False  # whether it has the mode `streaming=True`
     mixes_windows: bool = False  # whether a forecast depends on the batch it is made in
     streaming: bool = False  # whether it is in that mode: then `start`, `advance` and `ahead` go on from step to step

@@ -27,6 +27,7 @@ from tsforge.layers.instance_norm import normalise
 from tsforge.layers.last_observed import carried_on
 from tsforge.layers.running_norm import running_norm, undone
 from tsforge.models.base import Model, State
+from tsforge.space import Choice, Declared, Integer, Real
 
 DECODES = ("closed_loop", "direct")
 Memory = list[list[list[GridState]]]  # of each block, of each of its state spaces, of each direction
@@ -64,6 +65,11 @@ class Chimera(Model):
     """
 
     streams: ClassVar[bool] = True
+
+    space: ClassVar[Declared] = {
+        "d_model": Choice(8, 16, 32), "d_state": Choice(8, 16, 32), "n_layers": Integer(1, 3),
+        "dropout": Real(0.0, 0.3),
+    }
 
     def __init__(
         self, h: int, input_size: int, in_channels: int, outputs: int = 1, *,

@@ -21,6 +21,7 @@ from tsforge.errors import ArgumentError
 from tsforge.layers.direct import DirectHead, with_covariates
 from tsforge.layers.instance_norm import normalise
 from tsforge.models.base import Model
+from tsforge.space import Choice, Declared, Real
 
 
 class CNN1D(Model):
@@ -42,6 +43,10 @@ class CNN1D(Model):
     """
 
     covariates: ClassVar[tuple[str, ...]] = ("past", "future")
+
+    space: ClassVar[Declared] = {
+        "d_model": Choice(16, 32, 64), "kernel_size": Choice(2, 3, 5), "dropout": Real(0.0, 0.3),
+    }
 
     def __init__(
         self, h: int, input_size: int, in_channels: int, outputs: int = 1, *,

@@ -7,6 +7,8 @@ Shapes    past [batch, lookback, channel] -> [batch, h, channel, output]
 Units     those of the scaled targets, in and out
 """
 
+from typing import ClassVar
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -16,6 +18,7 @@ from tsforge.batch import Batch
 from tsforge.errors import ArgumentError
 from tsforge.layers.time_maps import TimeMaps
 from tsforge.models.base import Model
+from tsforge.space import Choice, Declared
 
 
 class DLinear(Model):
@@ -28,6 +31,8 @@ class DLinear(Model):
     Raises:
         ArgumentError: `kernel_size` is even or below 1.
     """
+
+    space: ClassVar[Declared] = {"kernel_size": Choice(7, 13, 25, 49), "individual": Choice(False, True)}
 
     def __init__(
         self, h: int, input_size: int, in_channels: int, outputs: int = 1, *,

@@ -12,6 +12,7 @@ Differs   The papers run one state through the whole series and feed forecasts b
 """
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -22,6 +23,7 @@ from tsforge.errors import ArgumentError
 from tsforge.layers.instance_norm import normalise
 from tsforge.layers.ridge import solve_ridge
 from tsforge.models.base import Model
+from tsforge.space import Choice, Declared, Real
 
 
 class EchoState(Model):
@@ -44,6 +46,11 @@ class EchoState(Model):
     Raises:
         ArgumentError: a number is out of its range, or `ridge` is given for several outputs.
     """
+
+    space: ClassVar[Declared] = {
+        "reservoir_size": Choice(100, 300, 600), "spectral_radius": Real(0.5, 1.2), "leak": Real(0.1, 1.0),
+        "input_scaling": Real(0.1, 1.0), "ridge": Real(1e-8, 1.0, log=True),
+    }
 
     def __init__(
         self, h: int, input_size: int, in_channels: int, outputs: int = 1, *,

@@ -16,6 +16,7 @@ from tsforge.errors import ArgumentError
 from tsforge.layers.embedding import StepEmbedding
 from tsforge.layers.instance_norm import normalise
 from tsforge.models.base import Model
+from tsforge.space import Choice, Declared, Real
 
 
 class EncoderForecaster(Model):
@@ -32,9 +33,11 @@ class EncoderForecaster(Model):
         ArgumentError: `d_model` is below 1, or `dropout` is not in [0, 1).
     """
 
-    encoder_takes: ClassVar[Literal["steps", "channel"] | None] = "steps"
+    encoder_takes: ClassVar[Literal["steps", "channel", "window"] | None] = "steps"
     encoder_default: ClassVar[str | None] = "phnn"
     embedding_at: ClassVar[str] = "encoder"
+
+    space: ClassVar[Declared] = {"d_model": Choice(32, 64, 128), "dropout": Real(0.0, 0.3)}
 
     def __init__(
         self, h: int, input_size: int, in_channels: int, outputs: int = 1, *,

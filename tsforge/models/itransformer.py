@@ -21,6 +21,7 @@ from tsforge.layers.attention import TransformerEncoder
 from tsforge.layers.embedding import WindowEmbedding
 from tsforge.layers.instance_norm import normalise
 from tsforge.models.base import Model
+from tsforge.space import Choice, Declared, Integer, Real
 
 
 class iTransformer(Model):
@@ -43,8 +44,13 @@ class iTransformer(Model):
     """
 
     covariates: ClassVar[tuple[str, ...]] = ("past", "future")
-    encoder_takes: ClassVar[Literal["steps", "channel"] | None] = "channel"
+    encoder_takes: ClassVar[Literal["steps", "channel", "window"] | None] = "channel"
     embedding_at: ClassVar[str] = "embedding"
+
+    space: ClassVar[Declared] = {
+        "d_model": Choice(64, 128, 256), "n_layers": Integer(1, 4), "d_ff": Choice(64, 128, 256),
+        "dropout": Real(0.0, 0.3),
+    }
 
     def __init__(
         self, h: int, input_size: int, in_channels: int, outputs: int = 1, *,

@@ -10,6 +10,8 @@ Differs   The paper forecasts nothing: patches, head and the grid (time x variat
           grids are reconstructed, see `tsforge.layers.grid_positions`.
 """
 
+from typing import ClassVar
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -20,6 +22,7 @@ from tsforge.layers.additive import AdditiveMixer, GatedMLP
 from tsforge.layers.grid_positions import MDTPE
 from tsforge.layers.instance_norm import normalise
 from tsforge.models.base import Model
+from tsforge.space import Choice, Declared, Integer, Real
 
 
 class LightNet(Model):
@@ -41,6 +44,11 @@ class LightNet(Model):
     Raises:
         ArgumentError: a size is below 1, a head has fewer than 2 channels, or `dropout` is not in [0, 1).
     """
+
+    space: ClassVar[Declared] = {
+        "patch_len": Choice(4, 8, 16), "d_model": Choice(32, 64, 128), "n_layers": Integer(1, 3),
+        "d_ff": Choice(64, 128, 256), "dropout": Real(0.0, 0.3),
+    }
 
     def __init__(
         self, h: int, input_size: int, in_channels: int, outputs: int = 1, *,

@@ -20,6 +20,7 @@ from tsforge.errors import ArgumentError
 from tsforge.layers.direct import DirectHead, with_covariates
 from tsforge.layers.instance_norm import normalise
 from tsforge.models.base import Model
+from tsforge.space import Choice, Declared, Integer, Real
 
 
 class LSTM(Model):
@@ -39,6 +40,8 @@ class LSTM(Model):
     """
 
     covariates: ClassVar[tuple[str, ...]] = ("past", "future")
+
+    space: ClassVar[Declared] = {"d_model": Choice(32, 64, 128), "n_layers": Integer(1, 3), "dropout": Real(0.0, 0.3)}
 
     def __init__(
         self, h: int, input_size: int, in_channels: int, outputs: int = 1, *,

@@ -30,6 +30,7 @@ from tsforge.layers.instance_norm import EPSILON, normalise
 from tsforge.layers.mamba import SelectiveChannelMixer, SelectiveSSM, SelectiveTokenMixer
 from tsforge.layers.patching import check_patches, cut_patches, patch_count
 from tsforge.models.base import Model
+from tsforge.space import Choice, Declared, Integer, Real
 
 AVERAGING = ("free", "softmax")
 CHANNEL_MIXING = ("per_patch", "flat")
@@ -63,6 +64,11 @@ class MambaMixer(Model):
     """
 
     covariates: ClassVar[tuple[str, ...]] = ("past", "future", "static")
+
+    space: ClassVar[Declared] = {
+        "d_model": Choice(16, 32, 64), "d_state": Choice(8, 16, 32), "n_layers": Integer(1, 3),
+        "patch_len": Choice(8, 16, 24), "dropout": Real(0.0, 0.3),
+    }
 
     def __init__(
         self, h: int, input_size: int, in_channels: int, outputs: int = 1, *,

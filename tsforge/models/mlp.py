@@ -20,6 +20,7 @@ from tsforge.batch import Batch
 from tsforge.errors import ArgumentError
 from tsforge.layers.instance_norm import normalise
 from tsforge.models.base import Model
+from tsforge.space import Choice, Declared, Integer, Real
 
 CHANNELS = ("independent", "mixed")
 
@@ -43,6 +44,10 @@ class MLP(Model):
     """
 
     covariates: ClassVar[tuple[str, ...]] = ("past", "future")
+
+    space: ClassVar[Declared] = {
+        "d_model": Choice(64, 128, 256, 512), "n_layers": Integer(1, 4), "dropout": Real(0.0, 0.5),
+    }
 
     def __init__(
         self, h: int, input_size: int, in_channels: int, outputs: int = 1, *,

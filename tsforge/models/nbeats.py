@@ -14,6 +14,7 @@ Differs   The paper divides a window by its largest value, and averages an ensem
 """
 
 from itertools import repeat
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -24,6 +25,7 @@ from tsforge.errors import ArgumentError
 from tsforge.layers.basis import BasisBlock, forecasts, fourier, polynomial
 from tsforge.layers.instance_norm import normalise
 from tsforge.models.base import Model
+from tsforge.space import Choice, Declared, Integer
 
 STACKS = ("trend", "seasonality", "generic")
 
@@ -49,6 +51,11 @@ class NBEATS(Model):
     Raises:
         ArgumentError: a size is below 1, `degree` below 0, or `stacks` names something else.
     """
+
+    space: ClassVar[Declared] = {
+        "stacks": Choice("trend+seasonality", "generic"), "n_blocks": Integer(1, 4), "n_layers": Integer(2, 4),
+        "width": Choice(128, 256, 512),
+    }
 
     def __init__(
         self, h: int, input_size: int, in_channels: int, outputs: int = 1, *,

@@ -14,6 +14,7 @@ Differs   One block in a stack, as in the published settings. A number for
 """
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -23,6 +24,7 @@ from tsforge.errors import ArgumentError
 from tsforge.layers.basis import BasisBlock, forecasts, interpolation
 from tsforge.layers.instance_norm import normalise
 from tsforge.models.base import Model
+from tsforge.space import Choice, Declared, Integer
 
 MODES = ("linear", "nearest")
 
@@ -47,6 +49,11 @@ class NHiTS(Model):
     Raises:
         ArgumentError: a size is below 1, a list has not `n_stacks` numbers, or `interpolation` is neither.
     """
+
+    space: ClassVar[Declared] = {
+        "n_layers": Integer(1, 3), "pooling": Integer(1, 4), "downsampling": Integer(2, 6),
+        "width": Choice(128, 256, 512),
+    }
 
     def __init__(
         self, h: int, input_size: int, in_channels: int, outputs: int = 1, *,

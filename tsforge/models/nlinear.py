@@ -8,6 +8,8 @@ Differs   The paper has no missing steps. Here the last value is the last observ
           first observation count as equal to it.
 """
 
+from typing import ClassVar
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -16,6 +18,7 @@ from torch.nn import functional as F
 from tsforge.batch import Batch
 from tsforge.layers.time_maps import TimeMaps
 from tsforge.models.base import Model
+from tsforge.space import Choice, Declared
 
 
 class NLinear(Model):
@@ -25,6 +28,8 @@ class NLinear(Model):
     Args:
         individual: A map for each channel instead of one for all.
     """
+
+    space: ClassVar[Declared] = {"individual": Choice(False, True)}
 
     def __init__(
         self, h: int, input_size: int, in_channels: int, outputs: int = 1, *,

@@ -11,6 +11,8 @@ Differs   Written from the paper. Its published code adds the attention scores o
           after feature. A look-back shorter than a patch is filled up in front with 0.
 """
 
+from typing import ClassVar
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -20,6 +22,7 @@ from tsforge.layers.attention import TransformerEncoder
 from tsforge.layers.instance_norm import normalise
 from tsforge.layers.patching import check_patches, cut_patches, patch_count
 from tsforge.models.base import Model
+from tsforge.space import Choice, Declared, Integer, Real
 
 
 class PatchTST(Model):
@@ -44,6 +47,11 @@ class PatchTST(Model):
         ArgumentError: a size is below 1, the stride jumps over steps, there are more heads than `d_model`, `dropout` is
             not in [0, 1), or `norm` is neither of the two.
     """
+
+    space: ClassVar[Declared] = {
+        "d_model": Choice(16, 32, 64), "n_layers": Integer(1, 4), "d_ff": Choice(64, 128, 256),
+        "patch_len": Choice(8, 16, 24), "dropout": Real(0.0, 0.5),
+    }
 
     def __init__(
         self, h: int, input_size: int, in_channels: int, outputs: int = 1, *,

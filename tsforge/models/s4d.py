@@ -28,6 +28,7 @@ from tsforge.layers.last_observed import carried_on
 from tsforge.layers.running_norm import running_norm, undone
 from tsforge.layers.s4d import DiagonalSSM, S4DLayer, slow_parameters
 from tsforge.models.base import Model, State
+from tsforge.space import Choice, Declared, Integer, Real
 
 CHANNELS = ("mixed", "independent")
 SLOW_LEARNING_RATE = 1e-3  # the most that A, dt and B are given
@@ -61,8 +62,13 @@ class S4D(Model):
 
     covariates: ClassVar[tuple[str, ...]] = ("past", "future")
     streams: ClassVar[bool] = True
-    encoder_takes: ClassVar[Literal["steps", "channel"] | None] = "steps"
+    encoder_takes: ClassVar[Literal["steps", "channel", "window"] | None] = "steps"
     embedding_at: ClassVar[str] = "values"
+
+    space: ClassVar[Declared] = {
+        "d_model": Choice(32, 64, 128), "d_state": Choice(32, 64), "n_layers": Integer(1, 4), "dropout": Real(0.0, 0.3),
+        "channels": Choice("mixed", "independent"),
+    }
 
     def __init__(
         self, h: int, input_size: int, in_channels: int, outputs: int = 1, *,

@@ -25,6 +25,7 @@ from tsforge.layers.folding import Group, amplitudes, find_periods, fold, group,
 from tsforge.layers.inception import Inception, convolve
 from tsforge.layers.instance_norm import normalise
 from tsforge.models.base import Model
+from tsforge.space import Choice, Declared, Integer, Real
 
 PERIODS = ("window", "batch", "fixed")
 
@@ -49,8 +50,13 @@ class TimesNet(Model):
     """
 
     covariates: ClassVar[tuple[str, ...]] = ("past", "future")
-    encoder_takes: ClassVar[Literal["steps", "channel"] | None] = "steps"
+    encoder_takes: ClassVar[Literal["steps", "channel", "window"] | None] = "steps"
     embedding_at: ClassVar[str] = "embedding.value"
+
+    space: ClassVar[Declared] = {
+        "d_model": Choice(16, 32, 64), "d_ff": Choice(16, 32, 64), "e_layers": Integer(1, 3), "top_k": Integer(1, 5),
+        "num_kernels": Integer(2, 6), "dropout": Real(0.0, 0.3),
+    }
 
     def __init__(
         self, h: int, input_size: int, in_channels: int, outputs: int = 1, *,

@@ -7,6 +7,7 @@ from typing import Any
 
 from tsforge.errors import ArgumentError
 from tsforge.scaling import check_scaler
+from tsforge.space import Choice, Declared, Real
 
 DEFAULT_STEPS = 1000
 
@@ -107,6 +108,7 @@ class TrainArguments:
         return self.max_steps or DEFAULT_STEPS
 
 
+TRAINING_SPACE: Declared = {"learning_rate": Real(1e-4, 1e-2, log=True), "batch_size": Choice(16, 32, 64, 128)}
 TRAINING = {field.name: field.default for field in fields(TrainArguments)}
 
 

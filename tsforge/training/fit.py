@@ -17,7 +17,7 @@ from tsforge.errors import ArtifactError, UnknownArgumentError
 from tsforge.losses.base import Loss
 from tsforge.models.base import Model
 from tsforge.training.arguments import TrainArguments
-from tsforge.training.checkpoint import Checkpoint
+from tsforge.training.checkpoint import Checkpoint, Progress
 from tsforge.training.keys import key
 from tsforge.training.loader import EvalLoader, evaluation_batch
 from tsforge.training.network import BARE, build_network, fit_encoders
@@ -69,6 +69,8 @@ def fit_network(
         resumed = _resumed(checkpoint, fingerprint)
         if resumed is None:
             fit_encoders(network, train)
+        if not any(weight.requires_grad for weight in network.parameters()):  # all is learnt in `fit` and `after_fit`
+            resumed = Checkpoint(Progress(stopped=True, arguments=fingerprint), network.state_dict(), None, {}, {})
         if resumed is None or not resumed.progress.stopped:
             resumed = _train(network, loss, arguments, train, val, checkpoint, resumed, fingerprint, watcher)
         progress = resumed.progress

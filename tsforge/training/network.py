@@ -46,8 +46,8 @@ def build_network(make: type[Model], sizes: Mapping[str, Any], own: Mapping[str,
 
 def _plug(network: Model, spec: EncoderSpec) -> None:
     def make(in_channels: int, d_model: int) -> nn.Module:
-        given = spec.made.given_by({"in_channels": in_channels}) | {"d_model": d_model}
-        encoder = _made(spec.made, given | spec.arguments)
+        given = spec.made.given_by({"in_channels": in_channels, "input_size": network.input_size})
+        encoder = _made(spec.made, given | {"d_model": d_model} | spec.arguments)
         return ChannelWindows(encoder) if network.encoder_takes == "channel" else encoder
 
     network.plug(make)
@@ -58,6 +58,17 @@ def _made(make: type, arguments: Mapping[str, Any]) -> Any:
         return make(**arguments)
     except TypeError as error:
         raise ArgumentError(f"{make.__name__} cannot be made of these arguments: {error}.") from None
+
+
+def state_shapes(network: Model, rows: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The shapes of a network's state; of buffers that grow, with the rows that those of a file have."""
+    shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
+    for prefix, module in network.named_modules():
+        if isinstance(module, Model) and not isinstance(module, Conditioned):
+            names = [f"{prefix}{'.' if prefix else ''}{name}" for name in module.grown]
+            count = next((rows[name].shape[:1] for name in names if name in rows), None)
+            shapes |= {} if count is None else {name: torch.Size((*count, *shapes[name][1:])) for name in names}
+    return shapes
 
 
 def encoders_of(network: Model, stating: str) -> list[Encoder]:

@@ -3,28 +3,46 @@
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from tsforge.training.arguments import TrainArguments
 from tsforge.training.loader import steps_per_epoch
 
+Told = Callable[[dict[str, Any]], None]  # is given a row of the history at each validation
+
 
 @contextmanager
-def watching(arguments: TrainArguments, windows: int, verbose: bool) -> Iterator[Any]:
-    """A watcher for a training on this many windows; None where nobody looks on."""
-    if not verbose or int(os.environ.get("LOCAL_RANK", "0")):  # of several processes the first one speaks
+def watching(
+    arguments: TrainArguments, windows: int, verbose: bool, told: Told | None = None,
+) -> Iterator[Any]:
+    """A watcher for a training on this many windows; None where nobody looks on. `told` is told of validations."""
+    if (not verbose and told is None) or int(os.environ.get("LOCAL_RANK", "0")):  # of several the first one speaks
         yield None
         return
     from tsforge.training.module import Watcher
 
+    if not verbose:
+        assert told is not None
+        yield Watcher(lambda step, loss: None, told)
+        return
+
     total = arguments.total_steps(steps_per_epoch(windows, arguments.batch_size, arguments.drop_last))
     shown = _Bar(total) if sys.stderr.isatty() else _Lines(total)
     try:
-        yield Watcher(shown.step, shown.validation)
+        yield Watcher(shown.step, _both(shown.validation, told))
     finally:
         shown.close()
+
+
+def _both(first: Told, second: Told | None) -> Told:
+    def tell(row: dict[str, Any]) -> None:
+        first(row)
+        if second is not None:
+            second(row)
+
+    return tell
 
 
 class _Bar:

@@ -1,86 +1,14 @@
 """Recipe: one YAML is one whole run. pydantic reads it at the edge and lives here alone."""
 
 from collections.abc import Mapping, Sequence
-from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal, get_args
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    StrictFloat,
-    StrictInt,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, ValidationError, field_validator
 
 from tsforge.errors import DataNotFoundError, RecipeError, suggest
 from tsforge.training.overrides import overridden, read_yaml
-
-Count = Annotated[StrictInt, Field(ge=1)]
-
-
-class Part(BaseModel):
-    """A part of a recipe that knows its keys."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
-class SplitPart(Part):
-    """What is trained on, held back and tested.
-
-    Args:
-        protocol: "published" takes the split that the dataset states.
-        val: Last steps (int) or share (float) of the training part held back; None follows the training arguments.
-        test: Last steps of each series kept for the test; excludes `protocol` and `cutoff`.
-        cutoff: The last time that may be trained on; what follows is the test part.
-        windows: Test windows: "all", or this many.
-        step: Steps between the cutoffs of test windows; None is 1 for all windows, else h.
-    """
-
-    protocol: Literal["published"] | None = None
-    val: StrictInt | StrictFloat | None = None
-    test: Count | None = None
-    cutoff: StrictInt | str | None = None
-    windows: Literal["all"] | Count = "all"
-    step: Count | None = None
-
-    @field_validator("cutoff", mode="before")
-    @classmethod
-    def _as_text(cls, value: Any) -> Any:
-        return str(value) if isinstance(value, date) else value  # YAML reads 2020-01-01 as a date
-
-    @model_validator(mode="after")
-    def _says_one_thing(self) -> "SplitPart":
-        tests = [name for name in ("protocol", "test", "cutoff") if getattr(self, name) is not None]
-        if len(tests) > 1:
-            raise ValueError(f"{' and '.join(tests)} each state the test part: keep one of them")
-        if self.protocol is not None and self.val is not None:
-            raise ValueError("the published split states val already: leave val out")
-        return self
-
-    @property
-    def tests(self) -> bool:
-        """Whether there is a test part."""
-        return self.protocol is not None or self.test is not None or self.cutoff is not None
-
-
-class EvaluatePart(Part):
-    """How the test part is scored.
-
-    Args:
-        metrics: Names of metrics, or with arguments `{name: dtw, band: 5}`.
-        scale: "train" standardises by the training rows, as published tables do.
-        level: Percents of the intervals to score.
-        pool: Averages rows instead of series.
-    """
-
-    metrics: list[str | dict[str, Any]] = ["mse", "mae"]
-    scale: Literal["train"] | None = None
-    level: list[float] = []
-    pool: bool = False
+from tsforge.training.recipe_parts import EvaluatePart, Part, SplitPart, SweepPart, ValidationPart
 
 
 class Recipe(Part):
@@ -88,6 +16,7 @@ class Recipe(Part):
 
     Args:
         grid: Blocks of dotted keys with their values, whose products are the runs of a study.
+        sweep: What `tsforge sweep` tries; a fit leaves it alone.
         frame: `name` of a dataset with its arguments, or `path` of a file; and roles.
         split: What trains and what tests.
         model: `name` and hyper-parameters, `h` and `input_size` among them.
@@ -95,16 +24,19 @@ class Recipe(Part):
         context: What tells the model of its window or series: one encoder or a list.
         train: Training arguments.
         evaluate: How the test part is scored.
+        validation: Windows before the test part that are scored first, by a model which has not seen them.
     """
 
-    grid: list[dict[str, Any]] = []
-    frame: dict[str, Any] = {}
+    grid: list[dict[str, Any]] = Field(default_factory=list)
+    sweep: SweepPart | None = None
+    frame: dict[str, Any] = Field(default_factory=dict)
     split: SplitPart = SplitPart()
     model: dict[str, Any]
     encoder: str | dict[str, Any] | None = None
     context: str | dict[str, Any] | list[str | dict[str, Any]] | None = None
-    train: dict[str, Any] = {}
+    train: dict[str, Any] = Field(default_factory=dict)
     evaluate: EvaluatePart = EvaluatePart()
+    validation: ValidationPart | None = None
 
     @field_validator("grid", mode="before")
     @classmethod
@@ -122,13 +54,16 @@ class Recipe(Part):
     @field_validator("model")
     @classmethod
     def _model_has_a_name(cls, value: dict[str, Any], info: Any) -> dict[str, Any]:
-        if info.data.get("grid") == [] and not isinstance(value.get("name"), str):
+        sweep = info.data.get("sweep")
+        swept = sweep is not None and bool({"name", "model.name"} & (sweep.space or {}).keys())
+        later = info.data.get("grid") != [] or swept
+        if not later and not isinstance(value.get("name"), str):
             raise ValueError("needs a name, as in model: {name: timesnet, h: 96}")
         return value
 
     def plain(self) -> dict[str, Any]:
-        """The recipe as JSON values; of a run, so without a grid."""
-        plain = self.model_dump(mode="json", exclude={"grid"})
+        """The recipe as JSON values; of a run, so without a grid and a sweep."""
+        plain = self.model_dump(mode="json", exclude={"grid", "sweep"})
         return {key: part for key, part in plain.items() if part is not None}
 
 
@@ -210,14 +145,20 @@ def _path(steps: Sequence[Any]) -> list[str]:
         fields = getattr(part, "model_fields", None)
         if fields is None:
             return [str(key) for key in steps[:depth]]
-        part = fields[step].annotation if step in fields else None
+        part = _kind(fields[step].annotation) if step in fields else None
     return [str(key) for key in steps]
+
+
+def _kind(annotation: Any) -> Any:
+    """The part that a key is of, where it may be left out."""
+    kinds = [kind for kind in get_args(annotation) if isinstance(kind, type) and issubclass(kind, Part)]
+    return kinds[0] if kinds else annotation
 
 
 def _nearest(path: list[str]) -> str:
     part: Any = Recipe
     for step in path[:-1]:
-        part = part.model_fields[step].annotation
+        part = _kind(part.model_fields[step].annotation)
     return suggest(path[-1], part.model_fields) or f" The keys are: {', '.join(part.model_fields)}."
 
 
@@ -245,6 +186,7 @@ class RunRecord(Part):
     table_kind: str
     time_dtype: str
     test: list[dict[str, Any]] | None = None
+    validation: dict[str, Any] | None = None
 
 
 def check_record(values: Any) -> RunRecord:

@@ -151,12 +151,13 @@ def listed(context: Any) -> list[Any]:
 
 def _check_taken(network: type[Model], spec: EncoderSpec) -> None:
     takes, made = network.encoder_takes, spec.made
-    fits = takes is not None and made.reads == "window" and (takes == "channel" or made.output == "tokens")
+    fits = takes is not None and made.reads == "window" and (takes in ("channel", "window") or made.output == "tokens")
     if not fits:
         wants = {
             None: "takes no encoder",
             "steps": "takes an encoder of windows that gives a token for each step",
             "channel": "takes an encoder of windows",
+            "window": "takes an encoder of windows",
         }[takes]
         gives = {"window": "a window", "static": "ids and numbers of a series"}[made.reads]
         out = {"tokens": "a token for each step", "vector": "one vector"}[made.output]

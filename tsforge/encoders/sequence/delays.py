@@ -13,6 +13,8 @@ Differs   The papers embed one long series. Here one vector for each window, the
           token of its last step: where on the attractor the series is, and not a mean over where it was.
 """
 
+from typing import ClassVar
+
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
@@ -23,6 +25,7 @@ from tsforge.encoders.sequence.base import SequenceEncoder
 from tsforge.errors import ArgumentError
 from tsforge.layers.delay import delayed
 from tsforge.layers.last_observed import carried_on
+from tsforge.space import Declared, Integer
 
 LEAST = 30  # complete windows; of fewer, windows with gaps are taken as they were filled
 
@@ -41,6 +44,8 @@ class DelayEncoder(SequenceEncoder):
 
     lag: Tensor
     dimension: Tensor
+
+    space: ClassVar[Declared] = {"max_dimension": Integer(4, 12)}
 
     def __init__(self, in_channels: int, d_model: int = 64, *, max_dimension: int = 10) -> None:
         super().__init__(in_channels, d_model)

@@ -12,6 +12,7 @@ Differs   The paper convolves over images; here over time. Residual blocks, dila
 """
 
 import logging
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -20,6 +21,7 @@ from torch.nn import functional as F
 
 from tsforge.encoders.sequence.base import SequenceEncoder
 from tsforge.errors import ArgumentError, ShapeError
+from tsforge.space import Choice, Declared, Integer, Real
 
 log = logging.getLogger("tsforge")
 
@@ -103,6 +105,10 @@ class PHCEncoder(SequenceEncoder):
         ShapeError: `d_model` is not a multiple of `n`, or n is not that of the algebra.
         ArgumentError: a size is below 1, `dropout` is not in [0, 1), or `algebra` is not known.
     """
+
+    space: ClassVar[Declared] = {
+        "n": Choice(1, 2, 4), "n_layers": Integer(1, 4), "kernel_size": Choice(3, 5), "dropout": Real(0.0, 0.3),
+    }
 
     def __init__(
         self, in_channels: int, d_model: int = 64, *, n: int = 4, n_layers: int = 3, kernel_size: int = 3,

@@ -10,7 +10,7 @@ Differs   Chunks, salts and concatenation are the paper's, the hash is ours, and
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from tsforge.encoders.tabular.base import TabularEncoder
 from tsforge.errors import ArgumentError
 from tsforge.layers.stable_hash import buckets, mix, stable_hashes
+from tsforge.space import Choice, Declared, Integer
 
 
 class UnifiedEmbeddingEncoder(TabularEncoder):
@@ -36,6 +37,10 @@ class UnifiedEmbeddingEncoder(TabularEncoder):
     Raises:
         ArgumentError: there is no id, a size is below 1, or the list does not have one number for each id.
     """
+
+    space: ClassVar[Declared] = {
+        "n_buckets": Choice(1024, 4096, 16384), "chunk_dim": Choice(4, 8, 16), "chunks": Integer(1, 4),
+    }
 
     def __init__(
         self, n_ids: int, n_numbers: int = 0, d_model: int = 64, *, n_buckets: int = 4096, chunk_dim: int = 8,

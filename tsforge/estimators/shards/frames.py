@@ -49,6 +49,10 @@ class StoredFrame:
     def exists(self) -> bool:
         return (self.folder / "roles.json").exists()
 
+    def whole(self) -> Frame:
+        """The frame of all series."""
+        return self.of(0, len(self._series))
+
     def of(self, low: int, high: int) -> Frame:
         """The frame of the series `low` to `high`, which does not read the others.
 
