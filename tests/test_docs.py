@@ -20,8 +20,10 @@ from tsforge.estimators.run import unfitted
 from tsforge.estimators.study_checks import check_cells
 from tsforge.evaluation.metrics import METRICS
 from tsforge.models import MODELS
+from tsforge.sweeps.proposal import Proposer
+from tsforge.sweeps.settings import read_space, stated_params, trial_recipe
 from tsforge.training.arguments import TRAINING
-from tsforge.training.recipe import Recipe, read_given, read_recipe
+from tsforge.training.recipe import Recipe, check_recipe, read_given, read_recipe
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "bench").glob("*.md"))]
@@ -104,6 +106,13 @@ def test_the_journey_of_the_readme_runs(tmp_path, monkeypatch, capsys):
 
 def recipes_of(given: dict[str, Any]) -> list[Recipe]:
     """The recipe, or those of the runs of a study, seen to be different runs whose arguments can be."""
+    if "sweep" in given:  # those of the trials that come first
+        space, model = read_space(given["sweep"].get("space"), given), given["model"]
+        proposer = Proposer(space, minimise=True, seed=0, sampler="random", pruner=None,
+                            start=[stated_params(space, s, model) for s in given["sweep"].get("start", [])])
+        trials = [proposer.propose(index, []) for index in range(4)]
+        return [read_recipe(trial_recipe({k: v for k, v in given.items() if k != "sweep"}, proposer.settings(trial)))
+                for trial in trials if check_recipe(given)]
     if "grid" not in given:
         return [read_recipe(given)]
     cells = read_grid(given)
