@@ -13,7 +13,7 @@ from agree import poison, run, worst
 
 from tsforge.kernels import AdditiveState, GridState, additive_scan, check, linear_scan, scan_2d, selective_scan
 
-pytestmark = pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed")
+pytestmark = [pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed"), pytest.mark.slow]
 LENGTHS = (1, 2, 33)
 BOUNDS = {"float64": (1e-10, 1e-10), "float32": (1e-5, 1e-4), "float16": (2e-3, 4e-3), "complex64": (1e-5, 1e-4)}
 NOT_INFINITE = -20.0  # stands for the logarithm of no weight, whose distance from itself is not a number

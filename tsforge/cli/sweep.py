@@ -75,6 +75,7 @@ def sweep(
 ) -> None:
     """Look for good settings; what is done survives a kill, and other machines may join with `tsforge worker`."""
     begin(quiet=quiet, debug=debug)
+    from tsforge.sweeps.progress import Shown
     from tsforge.sweeps.stated import space_of, swept
     from tsforge.sweeps.sweep import Search, refuse_finished
 
@@ -93,7 +94,8 @@ def sweep(
     search = Search(recipe, out=place, storage=storage, name=study, workers=workers, resume=resume,
                     earlier=list(earlier or []))
     try:
-        search.run(say)
+        with Shown(search.worker.proposer.settings, search.part.trials) as shown:
+            search.run(say if quiet else shown.say, None if quiet else shown.update)
     except KeyboardInterrupt:
         complain(f"interrupted: {len(search.ended)} of {search.part.trials} trials are done and kept. Go on with the "
                  "same command and --resume.")

@@ -118,11 +118,15 @@ class Search:
             model, divided = prepare_run(shared, self.frame)
             rehearse(model, shared, divided)
 
-    def run(self, told: Callable[[str], None] = log.info) -> None:
+    def run(
+        self, told: Callable[[str], None] = log.info, shown: Callable[[Standing, str], None] | None = None
+    ) -> None:
         """Does the trials that are left.
 
         Args:
             told: Is told a line about each that ends.
+            shown: Is given, several times a second while several workers are at work, how it stands and the best so
+                far, in words.
         """
         until = None if self.part.timeout is None else time.monotonic() + self.part.timeout
         if len(self.ended):
@@ -132,28 +136,35 @@ class Search:
         else:
             threads = int(self.plan.recipe["train"].get("threads", 1))
             assert self.storage is not None
-            Crew(self.ledger, self.storage, self.workers, threads, until).run(lambda: self._news(told))
+            crew = Crew(self.ledger, self.storage, self.workers, threads, until)
+            crew.run(lambda: self._news(told, shown))
 
-    def _news(self, told: Callable[[str], None]) -> None:
+    def _news(
+        self, told: Callable[[str], None], shown: Callable[[Standing, str], None] | None = None
+    ) -> None:
         """Tells of trials that have ended since it last looked."""
         standing = self.ledger.standing()
         for index, trial in sorted(standing.done.items()):
             if index >= 0 and index not in self.ended:
                 self.ended[index] = trial
                 told(self._line(index, trial, standing))
+        if shown is not None:
+            shown(standing, self._best_so_far(standing))
 
     def _line(self, index: int, trial: FrozenTrial, standing: Standing) -> str:
-        count, settings = self.part.trials, self.worker.proposer.settings(trial)
         if trial.state == TrialState.COMPLETE:
             became = f"{self.plan.metric} {trial.value:.5g}"
         else:
             became = "stopped early" if trial.state == TrialState.PRUNED else f"failed: {trial.user_attrs.get(REASON)}"
-        best = standing.complete()
-        beside = ""
-        if best:
-            found = best_of(standing, self.plan)
-            beside = f", best {found.value:.5g} of trial {found.user_attrs['index']}"
-        return f"trial {index} ({len(self.ended)} of {count}): {became}{beside}; {told(settings)}"
+        parts = [part for part in (became, self._best_so_far(standing)) if part]
+        settings = told(self.worker.proposer.settings(trial))
+        return f"trial {index} ({len(self.ended)} of {self.part.trials}): {', '.join(parts)}; {settings}"
+
+    def _best_so_far(self, standing: Standing) -> str:
+        if not standing.complete():
+            return ""
+        found = best_of(standing, self.plan)
+        return f"best {found.value:.5g} of trial {found.user_attrs['index']}"
 
     def best(self) -> tuple[FrozenTrial, dict[str, Any]]:
         """The best trial and its settings.
