@@ -98,6 +98,20 @@ def compare(model, table: pl.DataFrame, count: int, rounds: int) -> str:
             f"{np.median(floor):.2f} x")
 
 
+def split(rounds: int, rows: int = 13_000, count: int = 1000) -> str:
+    """The cutoffs of a backtest on one series, and the windows that they stand for."""
+    table = pl.DataFrame({"ds": hours(rows), "y": np.random.default_rng(0).standard_normal(rows)})
+    frame = tsforge.Frame(table, freq="1h", season=24)
+    store = build_store(frame, ahead=H, open_ended=True)
+
+    def windows() -> Cutoffs:
+        return Cutoffs(*cutoff_rows(store, cutoffs_of(frame, H, count, 1)))
+
+    assert len(windows()) == count
+    times = [seconds(windows) for _ in range(10 * rounds)]
+    return f"  {rows} rows into {count} windows: {1e3 * statistics.median(times):.1f} ms (goal 5 ms)"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="A backtest against a bare pass of the network.")
     parser.add_argument("--rounds", type=int, default=9)
@@ -106,6 +120,7 @@ def main() -> None:
     torch.set_num_threads(1)
     logging.getLogger("tsforge").setLevel(logging.ERROR)
     print(f"backtests, {INPUT_SIZE} -> {H}, one thread, medians of {options.rounds} rounds")
+    print(split(options.rounds))
     for name, table in (("ten series", series()), ("seven channels", channels())):
         print(name)
         for made, share in ((tsforge.DLinear, 1), (tsforge.TimesNet, 20)):  # TimesNet is slow: a share of the windows

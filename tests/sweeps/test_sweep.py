@@ -293,6 +293,16 @@ def test_a_worker_that_joins_takes_the_plan_from_the_storage_and_refuses_other_d
         worker_module.join(str(tmp_path / "s" / "sweep.journal"), "sweep")
 
 
+def test_a_frame_that_lay_in_a_place_that_is_gone_is_kept_anew(tmp_path):
+    first: dict[str, Any] = {"storage": tmp_path / "sweep.journal", "sampler": "random"}
+    model = tsforge.SeasonalNaive(h=4)
+    tsforge.sweep(model, table(), SEASONS, trials=2, out=tmp_path / "a", **first)
+    (tmp_path / "a").rename(tmp_path / "gone")
+    on = tsforge.sweep(model, table(), SEASONS, trials=3, out=tmp_path / "b", resume=True, **first)
+    assert len(on.trials) == 3
+    assert worker_module.join(str(tmp_path / "sweep.journal"), "sweep").plan.stored == str(tmp_path / "b" / "frame")
+
+
 def test_a_recipe_states_its_sweep_and_a_fit_leaves_it_alone(tmp_path):
     recipe = naive_recipe()
     plan, rows = make_plan(recipe, Frame(table(test=24)))

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -197,7 +197,12 @@ def begin(study: Any, plan: Plan, trials: int, *, resume: bool) -> Plan:
                             "another study_name (--study).")
     if study.user_attrs.get(TRIALS) != trials:
         study.set_user_attr(TRIALS, trials)
-    return plan if known is None else Plan(**json.loads(known))
+    if known is None:
+        return plan
+    kept = replace(Plan(**json.loads(known)), stored=plan.stored)
+    if kept.text() != known:  # the frame lies elsewhere now
+        study.set_user_attr(PLAN, kept.text())
+    return kept
 
 
 def _differences(one: Plan, other: Plan) -> list[str]:
