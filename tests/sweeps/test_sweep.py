@@ -200,6 +200,16 @@ def test_the_model_is_chosen_too_each_with_its_own_arguments():
     assert isinstance(found.model, tsforge.SeasonalNaive)
 
 
+def test_settings_that_were_tried_are_not_fitted_again(monkeypatch):
+    fitted = []
+    real = Validation.of
+    monkeypatch.setattr(Validation, "of", lambda self, model, *a: fitted.append(model) or real(self, model, *a))
+    found = tsforge.sweep(tsforge.SeasonalNaive(h=4), table(), {"season": [3, 4]}, trials=6, sampler="random")
+    assert len(fitted) == 2
+    assert len(found.trials) == 6
+    assert found.trials.group_by("model.season").agg(pl.col("mse").n_unique())["mse"].to_list() == [1, 1]
+
+
 def test_settings_stated_first_are_tried_after_the_own_ones():
     found = tsforge.sweep(tsforge.SeasonalNaive(h=4, season=2), table(), SEASONS, trials=3, start=[{"season": 5}])
     assert found.trials["model.season"].to_list()[:2] == [2, 5]

@@ -84,9 +84,10 @@ def show_table(rows: list[dict[str, Any]], title: str | None = None) -> None:
 
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     screen = Console()
-    table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
+    table = Table(box=None, header_style="bold", pad_edge=False)
     columns = [name for name in rows[0] if any(row[name] not in (None, "") for row in rows)] if rows else []
     for name in columns:
         numeric = any(isinstance(row[name], int | float) for row in rows)
@@ -95,10 +96,13 @@ def show_table(rows: list[dict[str, Any]], title: str | None = None) -> None:
         table.add_row(*(_cell(row[name]) for name in columns))
     drawn = io.StringIO()
     terminal = screen.is_terminal
-    Console(
+    console = Console(
         file=drawn, width=screen.width if terminal else WIDE, force_terminal=terminal,
         color_system="standard" if terminal else None, no_color=screen.no_color,
-    ).print(table)
+    )
+    if title is not None:  # by itself: as the title of the table it would be broken where the table is narrow
+        console.print(Text(title, style="italic"))
+    console.print(table)
     put("".join(f"{line.rstrip()}\n" for line in drawn.getvalue().splitlines()))
 
 

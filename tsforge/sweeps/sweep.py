@@ -22,7 +22,7 @@ from tsforge.sweeps.plan import begin, make_plan
 from tsforge.sweeps.report import write_sweep_report
 from tsforge.sweeps.results import best_of, best_recipe, told, trials_table, write_recipe
 from tsforge.sweeps.storage import hidden, open_storage, rest
-from tsforge.sweeps.worker import Worker
+from tsforge.sweeps.worker import TWIN, Worker
 from tsforge.training.artifact import refuse_existing
 from tsforge.training.checkpoint import write_aside
 from tsforge.training.recipe import Recipe, read_recipe
@@ -156,6 +156,8 @@ class Search:
             became = f"{self.plan.metric} {trial.value:.5g}"
         else:
             became = "stopped early" if trial.state == TrialState.PRUNED else f"failed: {trial.user_attrs.get(REASON)}"
+        twin = trial.user_attrs.get(TWIN)
+        became += "" if twin is None else f" (the settings of trial {twin})"
         parts = [part for part in (became, self._best_so_far(standing)) if part]
         settings = told(self.worker.proposer.settings(trial))
         return f"trial {index} ({len(self.ended)} of {self.part.trials}): {', '.join(parts)}; {settings}"

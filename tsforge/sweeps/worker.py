@@ -10,7 +10,7 @@ from threading import Thread
 from typing import Any
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from tsforge.errors import ArgumentError, TsforgeError
 from tsforge.estimators.study_cells import FAILURES
@@ -22,6 +22,7 @@ from tsforge.sweeps.settings import trial_recipe
 from tsforge.sweeps.storage import hidden, open_storage, rest
 
 POLL = 1.0  # seconds between looks at trials that others are doing: one of them may die
+TWIN = "settings_of"  # the trial that had them before
 PROGRAM = "from tsforge.sweeps.worker import main; main()"
 
 
@@ -81,14 +82,28 @@ class Worker:
 
     def _run(self, claim: Claim) -> Ended | None:
         began = time.monotonic()
+        twin = self._twin(claim)
+        if twin is not None:
+            return self._ended(claim, TrialState.COMPLETE, twin.value, None, 0.0, {TWIN: twin.user_attrs[INDEX]})
         try:
             with self.ledger.beating(claim):
                 state, value, reason = self._outcome(claim)
         except BaseException:  # Ctrl-C: somebody else may do it at once
             self.ledger.give_up(claim.id)
             raise
-        seconds = time.monotonic() - began
-        attrs = {SECONDS: round(seconds, 3)} | ({} if reason is None else {REASON: reason})
+        return self._ended(claim, state, value, reason, time.monotonic() - began, {})
+
+    def _twin(self, claim: Claim) -> FrozenTrial | None:
+        """The first complete trial with the settings of this one, which would come to the same number."""
+        done = sorted(self.ledger.standing().done.items())
+        alike = (t for i, t in done if i >= 0 and t.state == TrialState.COMPLETE and t.params == claim.trial.params)
+        return next(alike, None)
+
+    def _ended(
+        self, claim: Claim, state: TrialState, value: float | None, reason: str | None, seconds: float,
+        attrs: dict[str, Any],
+    ) -> Ended | None:
+        attrs = attrs | {SECONDS: round(seconds, 3)} | ({} if reason is None else {REASON: reason})
         counted = self.ledger.finish(claim, state, value, attrs)
         return Ended(claim.index, state, value, reason, seconds) if counted else None
 
