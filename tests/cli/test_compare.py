@@ -123,6 +123,9 @@ def test_the_report_has_the_leaderboard_the_diagram_and_the_forecasts_of_every_r
     told = json.loads(tsforge_says("compare", str(study), "--json", "--quiet")[1])
     ranks = page.partition('<section id="ranks"')[2].partition("</section>")[0]
     assert ranks.count("<svg") == 1
+    assert "Over 55 blocks: each window of one series." in ranks
+    errors = page.partition('<section id="residuals"')[2].partition("</section>")[0]
+    assert errors.count("one step ahead at successive cutoffs, by lag") == 5
     for row in told["leaderboard"]:
         assert f">{row['model']}<" in ranks
         assert f"{len([name for name in row['better_than'].split(', ') if name])} of 3" in ranks

@@ -310,11 +310,11 @@ def visit(tmp_path_factory):
     if not chromium:
         pytest.skip("no chromium on this machine: apt-get install chromium")
 
-    def visit(page, probe="", address=""):
+    def visit(page, probe="", address="", flags=()):
         folder = tmp_path_factory.mktemp("visit")
         head, _, tail = page.rpartition("</body>")
         (folder / "page.html").write_text(f"{head}<script>{probe}</script></body>{tail}")
-        command = [chromium, *FLAGS, f"--user-data-dir={folder / 'profile'}", f"file://{folder}/page.html{address}"]
+        command = [chromium, *FLAGS, *flags, f"--user-data-dir={folder / 'profile'}", f"file://{folder}/page.html{address}"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, env=os.environ)
         return done.stdout, re.findall(r":CONSOLE[:(].*", done.stderr)
 
@@ -376,6 +376,95 @@ def test_an_error_or_a_fetch_would_be_seen(write, visit):
     _, said = visit(write(**run()), "fetch('https://example.org/'); undefinedFunction();")
     assert any("undefinedFunction is not defined" in line for line in said)
     assert any("Content Security Policy" in line for line in said)
+
+
+PICTURES = """
+const rgb = text => text.match(/[\\d.]+/g).slice(0, 3).map(Number);
+const light = text => { const [r, g, b] = rgb(text).map(v => v / 255).map(v =>
+  v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+const contrast = (a, b) => (Math.max(light(a), light(b)) + 0.05) / (Math.min(light(a), light(b)) + 0.05);
+const paper = getComputedStyle(document.body).backgroundColor;
+const look = () => [...document.querySelectorAll('svg[role=img]')].map(svg => ({
+  section: svg.closest('section').id, words: svg.getAttribute('aria-label'),
+  title: svg.querySelector('title').textContent,
+  letters: 12 * svg.getBoundingClientRect().width / svg.viewBox.baseVal.width,
+  right: svg.getBoundingClientRect().right,
+  text: contrast(getComputedStyle(svg.querySelector('text')).fill, paper),
+  marks: [...svg.querySelectorAll('g[style]')].map(g => contrast(getComputedStyle(g).color, paper)),
+}));
+const plots = [...document.querySelectorAll('.plot')].map(plot =>
+  [plot.getAttribute('role'), plot.getAttribute('aria-label')]);
+"""
+
+
+def wrong(cutoffs):
+    """A report whose forecasts are wrong by noise, so that errors have an autocorrelation."""
+    arguments = run(cutoffs=cutoffs)
+    table = arguments["forecasts"]
+    shift = pl.Series([0.3 * ((7 * k) % 11 - 5) for k in range(len(table))])
+    arguments["forecasts"] = table.with_columns(Net=pl.col("Net") + shift, Naive=pl.col("Naive") - shift.reverse())
+    return arguments
+
+
+def test_what_forecasts_and_errors_say_stands_in_the_page(write):
+    page = own(write(**wrong(range(4, 20))))
+    ids = re.findall(r'<section id="([a-z-]+)"', page)
+    assert ids == ["run", "profile", "learning", "forecasts", "horizon", "calibration", "residuals", "scores"]
+    arguments = wrong(range(4, 20))
+    banded = [name for name in arguments["forecasts"].columns if "-lo-" in name or "-hi-" in name]
+    plain = own(write(**arguments | {"forecasts": arguments["forecasts"].drop(banded)}))
+    assert "residuals" in plain
+    assert 'id="calibration"' not in plain
+    unseen = own(write(**arguments | {"forecasts": arguments["forecasts"].with_columns(y=pl.lit(None, pl.Float64))}))
+    assert 'id="calibration"' not in unseen
+    assert 'id="residuals"' not in unseen
+
+
+def test_errors_by_series_begin_with_the_series_that_is_hardest(write):
+    names = [f"s{k:02d}" for k in range(60)]
+    errors = pl.DataFrame([
+        {"unique_id": name, "target": "t", "model": model, "metric": "mae", "value": factor * k}
+        for k, name in enumerate(names) for model, factor in (("Net", 1.0), ("Naive", 2.0))
+    ])
+    page = own(write(**run(by_series=errors)))
+    section = page.partition('<section id="by-series"')[2].partition("</section>")[0]
+    assert re.findall(r'<th scope="row">(.*?)</th>', section) == names[:9:-1]
+    assert "The first 50 of 60 rows are shown." in section
+    assert '<td class="number"><strong>59.00</strong></td><td class="number">118.0</td>' in section
+    assert 'id="by-series"' not in own(write(**run()))
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_pictures_are_readable_on_a_phone_in_the_light_and_in_the_dark(write, visit, dark):
+    probe = PICTURES + """setTimeout(() => {
+        const pictures = look();
+        const planted = document.querySelector('svg[role=img]');  // the control: wide, and of the ink of a light page
+        planted.setAttribute('viewBox', '0 0 620 260'); planted.setAttribute('width', 620);
+        planted.querySelector('text').setAttribute('fill', '#1b1f24');
+        parent.postMessage({screen: innerWidth, plots, pictures, planted: look()[0]}, '*');
+    }, 300)"""
+    page = write(**wrong(range(4, 20))).replace("</body>", f"<script>{probe}</script></body>")
+    shell = """<body><iframe style="width: 375px; height: 3000px; border: 0" srcdoc="PAGE"></iframe>
+        <script>onmessage = event => document.body.dataset.notes = JSON.stringify(event.data)</script></body>"""
+    flags = [f"--blink-settings=preferredColorScheme={0 if dark else 1}"]
+    document, said = visit(shell.replace("PAGE", escape(page)), flags=flags)
+    assert said == []
+    seen = notes(document)
+    assert seen["screen"] == 375
+    assert [picture["section"] for picture in seen["pictures"]] == ["calibration"] * 2 + ["residuals"] * 2
+    for picture in seen["pictures"]:
+        assert picture["title"]
+        assert len(picture["words"]) > 40
+        assert picture["letters"] >= 11
+        assert picture["right"] <= 375
+        assert picture["text"] > 7
+        assert min(picture["marks"]) > 2.5
+    assert seen["planted"]["letters"] < 8
+    assert (seen["planted"]["text"] < 2) is dark
+    assert len(seen["plots"]) == 3
+    for role, words in seen["plots"]:
+        assert role == "img"
+        assert len(words) > 40
 
 
 def test_on_a_narrow_screen_nothing_sticks_out(write, visit):

@@ -1,18 +1,24 @@
 """What a report shows, gathered from a run, a backtest or a comparison: profile, context, scores, errors by step."""
 
+from collections.abc import Sequence
+from html import escape
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import yaml
 
-from tsforge.errors import RecipeError
+from tsforge.errors import RecipeError, TsforgeError
 from tsforge.estimators.comparison import Comparison
 from tsforge.estimators.division import divide, every_step, training_rows
 from tsforge.estimators.fitted import versions
 from tsforge.estimators.run import forecasts_of_test, load_frame, open_with_record, source_of
+from tsforge.evaluation.asked import Spec, read_metrics
 from tsforge.evaluation.critical_difference import critical_difference_diagram
 from tsforge.evaluation.evaluate import evaluate, scores_table
+from tsforge.evaluation.forecasts import models_of
+from tsforge.evaluation.paired import LABEL
 from tsforge.evaluation.report import write_report
 from tsforge.evaluation.report_ranks import ranks
 from tsforge.frame.frame import Frame
@@ -20,6 +26,7 @@ from tsforge.training.recipe import read_recipe
 
 MOST_CUTOFFS = 12  # a report draws this many cutoffs of a long test part; its scores are those of the run
 ERRORS = ["mse", "mae"]  # by step ahead
+MOST_BLOCKS = 5_000  # that are ranked: an interval takes time with the square of their number
 TESTS = {"wilcoxon": "Wilcoxon's signed-rank test", "t": "the paired t-test", "dm": "the Diebold-Mariano test"}
 
 NO_SCORES = pl.DataFrame(schema={"model": pl.String})
@@ -70,29 +77,119 @@ def report_backtest(
     out: Path, frame: Frame, forecasts: pl.DataFrame, scores: pl.DataFrame, *, title: str, summary: dict[str, Any],
     dynamics: str = "",
 ) -> Path:
-    """Writes the report of a backtest, which has no history of training."""
+    """Writes the report of a backtest, which has no history of training.
+
+    Args:
+        out: The file.
+        frame: The series.
+        forecasts: Forecast frame with the truth as `y`. Several models are ranked by those metrics of `scores` that
+            have a best end, the first of which decides.
+        scores: A row per model, a column per metric.
+        title: Of the page.
+        summary: What was run.
+        dynamics: HTML on attractors and the growth of errors.
+    """
     horizon = evaluate(forecasts, ERRORS, by=("step",))
     return write_report(out, title=title, summary=summary | versions(), profile=profile(frame), history=[],
                         forecasts=forecasts, context=long_values(frame), scores=scores, horizon=horizon,
-                        dynamics=dynamics)
+                        ranks=ranks_of_backtest(frame, forecasts, scores.columns[1:]), dynamics=dynamics,
+                        by_series=errors_by_series(forecasts))
+
+
+def ranks_of_backtest(frame: Frame, forecasts: pl.DataFrame, metrics: Sequence[str]) -> str:
+    """HTML of the leaderboard of a backtest, or of why there is none; empty for one model or without such a metric.
+
+    A block is a series, or where these are too few for a difference to be found a window of a series.
+
+    Args:
+        frame: The series.
+        forecasts: Forecast frame with the truth as `y`.
+        metrics: Names as `evaluate` gives them; those that have no best end, or cannot be read again, are left out.
+    """
+    asked: list[Spec] = [name for name in metrics if _has_a_best_end(name)]
+    if not asked or len(models_of(forecasts, [])) < 2:
+        return ""
+    series = forecasts["unique_id"].unique(maintain_order=True)
+    kept = series.gather_every(-(-len(series) // MOST_BLOCKS))
+    chosen = forecasts.filter(pl.col("unique_id").is_in(kept.implode()))
+    scoring = {"train": training_part(frame, chosen), "season": frame.season}
+    ways = [("unique_id",), ("unique_id", "cutoff")] if len(series) > 1 else [("unique_id", "cutoff")]
+    refused = ""
+    for by, names in product(ways, (asked, asked[:1])):  # the others may have no value for some block
+        try:
+            return ranks_of(Comparison(chosen, {}, names, scoring, by, frame, ""), of=len(series))
+        except TsforgeError as error:
+            refused = str(error)
+    return f"<p>Which differences are real cannot be said of this backtest. {escape(refused)}</p>"
+
+
+def _has_a_best_end(name: str) -> bool:
+    """Whether a model can be better than another by the metric of this name; not where the name cannot be read."""
+    label = LABEL.fullmatch(name)
+    try:
+        return read_metrics(label["name"] if label else name)[0].metric.direction != "level"
+    except TsforgeError:
+        return False
+
+
+def training_part(frame: Frame, forecasts: pl.DataFrame) -> pl.DataFrame:
+    """Rows of each series up to its first cutoff."""
+    first = forecasts.group_by("unique_id").agg(first=pl.col("cutoff").min())
+    rows = every_step(frame).join(first, on="unique_id", maintain_order="left")
+    return rows.filter(pl.col("ds") <= pl.col("first")).drop("first")
+
+
+def errors_by_series(forecasts: pl.DataFrame, **scoring: Any) -> pl.DataFrame | None:
+    """`unique_id, model, metric, value` of the mean absolute error, and `target` where there are several."""
+    keys = [name for name in ("unique_id", "target") if name in forecasts.columns]
+    return None if forecasts["unique_id"].n_unique() < 2 else evaluate(forecasts, ["mae"], by=keys, **scoring)
 
 
 def report_comparison(out: Path, found: Comparison, *, alpha: float, test: str) -> Path:
     """Writes the report of finished runs side by side: which differences are real, and their forecasts."""
+    models = len(models_of(found.forecasts, [])) - sum(len(names) - 1 for names in found.runs.values())
+    summary = {"data": found.source, "models": models, "windows": found.forecasts["cutoff"].n_unique(),
+               "season": found.frame.season, "freq": found.frame.freq}
+    return write_report(
+        out, title=f"{models} models on {found.source}", summary=summary | versions(), profile=profile(found.frame),
+        history=[], forecasts=found.forecasts, context=long_values(found.frame), scores=NO_SCORES,
+        horizon=evaluate(found.forecasts, ERRORS, by=("step",), **found.scoring),
+        ranks=ranks_of(found, alpha=alpha, test=test), by_series=errors_by_series(found.forecasts, **found.scoring),
+    )
+
+
+def ranks_of(found: Comparison, *, alpha: float = 0.05, test: str = "wilcoxon", of: int | None = None) -> str:
+    """HTML of the leaderboard and, of three models or more, the critical-difference diagram.
+
+    Args:
+        found: Forecasts and how they are scored.
+        alpha, test: As in `compare`.
+        of: How many series there are, where not all of them are in `found`.
+
+    Raises:
+        ArgumentError: there are too few blocks for `test` to find anything, or a forecast is missing.
+    """
     board = found.board(alpha=alpha, test=test)
     metric, blocks = board.columns[2], int(board["blocks"][0])
     diagram = ""
-    if len(board) > 2 and blocks > 1:
+    if len(board) > 2:
         diagram = critical_difference_diagram(found.ranked(alpha=alpha), f"Mean ranks by {metric}")
-    told = (f"{blocks:,} blocks by {', '.join(found.by)}. Differences in {metric} by {TESTS[test]}, all of them true "
-            f"at once with probability {1 - alpha:.3g} or more (Holm).")
-    summary = {"data": found.source, "models": len(board), "windows": found.forecasts["cutoff"].n_unique(),
-               "season": found.frame.season, "freq": found.frame.freq}
-    return write_report(
-        out, title=f"{len(board)} models on {found.source}", summary=summary | versions(), profile=profile(found.frame),
-        history=[], forecasts=found.forecasts, context=long_values(found.frame), scores=NO_SCORES,
-        horizon=evaluate(found.forecasts, ERRORS, by=("step",), **found.scoring), ranks=ranks(board, diagram, told),
-    )
+    told = (f"{_blocks(found, blocks, of)} Differences in {metric} by {TESTS[test]}, all of them true at once with "
+            f"probability {1 - alpha:.3g} or more (Holm).")
+    return ranks(board, diagram, told)
+
+
+def _blocks(found: Comparison, blocks: int, of: int | None) -> str:
+    """What is ranked over, in words."""
+    series = found.forecasts["unique_id"].n_unique()
+    chosen = f" ({series:,} of {of:,} series, evenly chosen)" if of is not None and series < of else ""
+    if found.by == ("unique_id",):
+        return f"Over {blocks:,} blocks: each series{chosen}, over its windows."
+    if found.by != ("unique_id", "cutoff"):
+        return f"Over {blocks:,} blocks by {', '.join(found.by)}{chosen}."
+    where = "one series" if series == 1 else f"{series:,} series"
+    return (f"Over {blocks:,} blocks: each window of {where}{chosen}. Windows of one series are not independent of "
+            "each other, so that differences are found too easily.")
 
 
 def profile(frame: Frame) -> pl.DataFrame:

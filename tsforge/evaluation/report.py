@@ -1,7 +1,8 @@
 """The report of a run: one HTML file that opens anywhere, without a network.
 
 In        what was run, the data profile, the history of training, a forecast frame with its truth, scores
-Out       one page; plotly's script and all data stand in it, and its content policy forbids it to fetch anything
+Out       one page, with sections on calibration and on what is left in the errors where the forecasts have them;
+          plotly's script and all data stand in it, and its content policy forbids it to fetch anything
 Bounded   at most 200 plots and about half a million numbers, chosen evenly; the page says what was left out
 """
 
@@ -16,7 +17,9 @@ from typing import Any
 import polars as pl
 
 from tsforge.errors import ArgumentError
+from tsforge.evaluation.report_calibration import calibration
 from tsforge.evaluation.report_page import nominal, page
+from tsforge.evaluation.report_residuals import residuals
 
 MAX_PLOTS = 200
 MAX_VALUES = 500_000
@@ -40,6 +43,7 @@ def write_report(
     horizon: pl.DataFrame,
     ranks: str = "",
     dynamics: str = "",
+    by_series: pl.DataFrame | None = None,
 ) -> Path:
     """Write the page; the same arguments give the same bytes. A file that is there is replaced, whole or not at all.
 
@@ -54,8 +58,10 @@ def write_report(
         scores: A row per model: `model`, then a column per metric. Lower is better, but `coverage-80`, a share, is
             best nearest 0.8.
         horizon: Error by step ahead: `step, model, metric, value`.
-        ranks: HTML of a comparison, in place of the learning curve and the scores.
+        ranks: HTML of a comparison, in place of the learning curve.
         dynamics: HTML on attractors and the growth of errors.
+        by_series: Error by series, of one metric: `unique_id, model, metric, value`, and `target` where there are
+            several.
 
     Returns:
         Where the page is.
@@ -83,7 +89,8 @@ def write_report(
     }
     # `<` would let a name end the script element; numbers that JSON lacks are None by now
     embedded = json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-    write_page(path, page(title, summary, profile, data, scores, embedded, plotly_script(), ranks, dynamics))
+    write_page(path, page(title, summary, profile, data, scores, embedded, plotly_script(), ranks, dynamics,
+                          calibration(forecasts), residuals(forecasts), by_series))
     return path
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 SIDE, PAD = 190, 10  # of a square picture, and the room around what is drawn
-WIDTH, HEIGHT, LEFT, BOTTOM = 620, 300, 56, 40  # of the error growth, and the room for its axes
+WIDTH, HEIGHT, LEFT, BOTTOM = 400, 280, 56, 40  # of the error growth, for a phone too, and the room for its axes
 COLOURS = ("#3b82c4", "#d9822b", "#2f9e6e", "#b0567d", "#8a6fd1", "#8b8b35")
 MOST_SYSTEMS = 6
 BINS = 30
@@ -105,7 +105,8 @@ def _growth(growth: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> str:
     ))
     drawn = (
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{told}" viewBox="0 0 {WIDTH} {HEIGHT}" '
-        f'width="{WIDTH}" style="max-width:100%;height:auto" fill="none">{"".join(_axes(longest))}{lines}</svg>'
+        f'width="{WIDTH}" style="max-width:100%;height:auto" fill="none"><title>Error growth</title>'
+        f'{"".join(_axes(longest))}{lines}</svg>'
     )
     return (f"<figure>{drawn}<figcaption>{keys}<br>Median over series of |error| in standard deviations of the truth, "
             "against Lyapunov times after the cutoff.</figcaption></figure>")

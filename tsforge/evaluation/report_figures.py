@@ -1,4 +1,4 @@
-"""A page of figures that a library has made for plotly, in the style of the other reports: no network, light and dark."""
+"""A page of figures that a library has made for plotly, in the style of the other reports, and without a network."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -12,6 +12,7 @@ from tsforge.evaluation.metrics import METRICS
 from tsforge.evaluation.report_table import figure, table
 
 PROFILE_ROWS = 200
+SERIES_ROWS = 50
 COVERAGE = re.compile(r"coverage-(\d+(?:\.\d+)?)")
 # Nothing is fetched, whatever a later plotly may try.
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
@@ -27,6 +28,9 @@ def page(
     plotly: str,
     ranks: str = "",
     dynamics: str = "",
+    calibration: str = "",
+    residuals: str = "",
+    by_series: pl.DataFrame | None = None,
 ) -> str:
     """The whole page as text.
 
@@ -35,8 +39,9 @@ def page(
         data: What the plots show; the sentences beside them are made from it.
         embedded: `data` as JSON in which no `<` is left.
         plotly: The source of plotly.js.
-        ranks: The section of a comparison, which has its scores in it and no training.
-        dynamics: The section on attractors and the growth of errors.
+        ranks: The section that ranks several models, in place of the learning curve.
+        dynamics, calibration, residuals: Sections; an empty one is left out.
+        by_series: As `write_report` takes it.
     """
     sections = {
         "run": ("What was run", _run(summary)),
@@ -45,8 +50,11 @@ def page(
         "learning": ("Learning curve", "" if ranks else _learning(data["learning"])),
         "forecasts": ("Forecasts and truth", _forecasts(data)),
         "horizon": ("Error by step ahead", _horizon(data["horizon"])),
+        "by-series": ("Error by series", "" if by_series is None else _by_series(by_series)),
+        "calibration": ("Calibration", calibration),
+        "residuals": ("Autocorrelation of errors", residuals),
         "dynamics": ("Attractors and the growth of errors", dynamics),
-        "scores": ("Scores", "" if ranks else _scores(scores)),
+        "scores": ("Scores", "" if ranks and scores.is_empty() else _scores(scores)),
     }
     sections = {key: section for key, section in sections.items() if section[1]}
     links = "".join(f'<a href="#{key}">{heading}</a>' for key, (heading, _) in sections.items())
@@ -113,7 +121,8 @@ def _learning(learning: Mapping[str, Any]) -> str:
         return "<p>No training is recorded.</p>"
     shown = max(len(line["x"]) for line in learning["lines"].values())
     thinned = f" Of {learning['records']:,} records {shown:,} are drawn, evenly." if shown < learning["records"] else ""
-    return figure("learning-plot", f"Loss by training step; below it the learning rate, where it was logged.{thinned}")
+    return figure("learning-plot", "Learning curve",
+                  f"Loss by training step; below it the learning rate, where it was logged.{thinned}")
 
 
 def _forecasts(data: Mapping[str, Any]) -> str:
@@ -139,7 +148,8 @@ def _forecasts(data: Mapping[str, Any]) -> str:
         f"The vertical line is the cutoff, the last time a model saw; up to {shown['past']:,} observations before it "
         f"are drawn. A value that is missing is a gap.{shade}{escape(without)}"
     )
-    return f'<p>{extent}</p><div class="choices">{selects}</div>' + figure("forecast-plot", caption)
+    place = figure("forecast-plot", "Forecasts and truth", caption)
+    return f'<p>{extent}</p><div class="choices">{selects}</div>{place}'
 
 
 def _of(pair: Sequence[int], name: str) -> str:
@@ -152,7 +162,26 @@ def _horizon(horizon: Sequence[Mapping[str, Any]]) -> str:
     options = "".join(f'<option value="{i}">{escape(metric["name"])}</option>' for i, metric in enumerate(horizon))
     select = f'<label for="choose-metric">metric<select id="choose-metric">{options}</select></label>'
     choices = f'<div class="choices">{select}</div>' if len(horizon) > 1 else ""
-    return choices + figure("horizon-plot", "Over all series and the cutoffs above. Step 1 is the first after one.")
+    return choices + figure("horizon-plot", "Error by step ahead",
+                            "Over all series and the cutoffs above. Step 1 is the first after one.")
+
+
+def _by_series(errors: pl.DataFrame) -> str:
+    """A row per series (and target) and a column per model, the worst first: of many the rest is left out."""
+    names = [name for name in ("unique_id", "target") if name in errors.columns]
+    metric = errors["metric"][0]
+    wide = errors.with_columns(pl.col("unique_id").cast(pl.String)).pivot(
+        on="model", index=names, values="value", maintain_order=True
+    )
+    models = wide.columns[len(names) :]
+    least = pl.min_horizontal(pl.col(models).fill_nan(None))
+    shown = wide.sort(least, descending=True, nulls_last=True, maintain_order=True).head(SERIES_ROWS)
+    left_out = f" The first {len(shown)} of {len(wide):,} rows are shown." if len(shown) < len(wide) else ""
+    best = {(row, models[k]) for row, values in enumerate(shown.select(models).iter_rows())
+            for k in _best(metric, values)}
+    return table(escape(f"{metric} of each series over its cutoffs and steps; first the series on which even the best "
+                        f"model is far off. Bold: the best of its row.{left_out}"),
+                 shown.rename({"unique_id": "series"}), best)
 
 
 def _scores(scores: pl.DataFrame) -> str:
@@ -184,12 +213,12 @@ STYLE = """
 :root {
   color-scheme: light dark;
   --paper: #fdfdfc; --ink: #1b1f24; --muted: #57606a; --rule: #dde1e6; --tint: #f3f5f7;
-  --palette: #0072b2 #d55e00 #009e73 #cc79a7 #b8860b #56b4e9;
+  --c0: #0072b2; --c1: #d55e00; --c2: #009e73; --c3: #cc79a7; --c4: #b8860b; --c5: #56b4e9;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --paper: #15181c; --ink: #e6e8ea; --muted: #9ba5af; --rule: #333a42; --tint: #1e2329;
-    --palette: #56b4e9 #f08a4b #2fc795 #dd94bb #e6c84f #9ab8ff;
+    --c0: #56b4e9; --c1: #f08a4b; --c2: #2fc795; --c3: #dd94bb; --c4: #e6c84f; --c5: #9ab8ff;
   }
 }
 * { box-sizing: border-box; }
@@ -228,6 +257,12 @@ select { display: block; width: 100%; margin-top: 0.15rem; padding: 0.35rem; fon
 figure { margin: 0.5rem 0 0; }
 figcaption { max-width: 44rem; color: var(--muted); font-size: 0.9rem; }
 .plot { height: 24rem; }
+.panels { display: flex; flex-wrap: wrap; gap: 0.75rem 1rem; margin: 0.5rem 0; }
+.panels svg { max-width: 100%; height: auto; }
+.keys { display: flex; flex-wrap: wrap; gap: 0.25rem 1.25rem; font-size: 0.9rem; }
+.keys span { overflow-wrap: anywhere; }
+.keys svg { vertical-align: -0.1rem; }
+figure + .scroll { margin-top: 1rem; }
 @media (max-width: 34rem) {
   dl:not(.totals) { display: block; }
   dd { margin-bottom: 0.4rem; }
@@ -241,7 +276,7 @@ SCRIPT = """
 const data = JSON.parse(document.getElementById('report-data').textContent);
 const css = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const plain = text => String(text).replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;');
-const colour = index => { const palette = css('--palette').split(' '); return palette[index % palette.length]; };
+const colour = index => css(`--c${index % 6}`);
 const faint = (hex, alpha) => `rgba(${[1, 3, 5].map(i => parseInt(hex.slice(i, i + 2), 16)).join(',')},${alpha})`;
 const dashes = ['solid', 'dash', 'dot', 'dashdot'];
 

@@ -7,9 +7,10 @@ from html import escape
 import polars as pl
 
 
-def figure(name: str, caption: str) -> str:
-    """A place for a plot, and what it shows."""
-    return f'<figure><div id="{name}" class="plot"></div><figcaption>{caption}</figcaption></figure>'
+def figure(name: str, title: str, caption: str) -> str:
+    """A place for a plot, and what it shows; both are read aloud in its place."""
+    return (f'<figure><div id="{name}" class="plot" role="img" aria-label="{title}. {caption}"></div>'
+            f"<figcaption>{caption}</figcaption></figure>")
 
 
 def table(caption: str, frame: pl.DataFrame, best: Collection[tuple[int, str]] = ()) -> str:
