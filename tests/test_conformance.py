@@ -212,11 +212,15 @@ CHOICES = {"periods": ["batch", "fixed"], "norm": ["layer"],
            "strategy": ["direct"], "method": ["simplex"], "max_rows": [20], "kernel": ["linear"],
            "kernel_ar.kernel": ["matern"], "span": [4], "neurons": [2], "max_depth": [1], "standard_errors": [0.0],
            "analog_forecaster.d_model": [4], "every": [5], "rerank": [1], "level": ["mean"], "bits": [4],
-           "dt_min": [0.01], "d_model": [24]}  # arguments that are words, and those that not every number will do for
+           "dt_min": [0.01], "d_model": [24],
+           "multifit.variant": ["fitv", "fit"], "supports": [0], "groups": [[[1], [0]]], "delta": ["count"],
+           "delta_scale": ["raw"], "mean": ["running"],
+           "anchor": ["mean", "none"]}  # arguments that are words, and those that not every number will do for
 
 
 BESIDE = {"streaming": {"decode": "closed_loop"},  # what an argument needs beside it, where a model has that
           "neurons": {"standard_errors": 0.0}, "d_model": {"rerank": 1}}
+SPARSE = {"delta": 0.2}  # the share of missing values that an argument about them needs
 
 
 def alternatives(name: str, parameter) -> list[Any]:
@@ -243,7 +247,7 @@ OWN = [(name, argument) for name in ROWS for argument in own_arguments(network_o
 @pytest.mark.parametrize(("name", "argument"), OWN)
 def test_every_argument_changes_something(name, argument):
     network = network_of(name)
-    data = frame(series((60, 45), channels=2))
+    data = frame(series((60, 45), channels=2, missing=SPARSE.get(argument, 0.0)))
     beside = BESIDE.get(argument, {})
     before = make(name, **beside).fit(data).predict()
     others = alternatives(name, own_arguments(network)[argument])
@@ -308,7 +312,7 @@ def test_the_preconditions_leave_out_what_the_cards_say():
         "drawn": [n for n in MODELS if not MODELS[n].drawn],
         "encoder": [n for n in MODELS if not MODELS[n].encoder_takes],
     }
-    blind = ["dlinear", "nlinear", "patchtst", "nbeats", "nhits", "echo_state", "chimera", "lightnet",
+    blind = ["dlinear", "nlinear", "patchtst", "nbeats", "nhits", "multifit", "echo_state", "chimera", "lightnet",
              "encoder_forecaster", "analog_forecaster"]
     static = [n for n in MODELS if n != "mambamixer"]
     takers = ("s4d", "timesnet", "itransformer", "encoder_forecaster", "analog_forecaster")

@@ -44,7 +44,8 @@ def test_importing_tsforge_brings_no_torch_and_the_probe_would_see_it(code):
     assert run_python(f"{code}\n{TORCH}") == str(code != "import tsforge")
 
 
-NAMING = [("--help",), ("list", "models"), ("list", "encoders"), ("list", "metrics"), ("fit", "--help")]
+NAMING = [("--help",), ("list", "models"), ("list", "encoders"), ("list", "metrics"), ("fit", "--help"),
+          ("adapt", "--help")]
 
 
 @pytest.mark.parametrize("words", NAMING, ids=" ".join)
@@ -62,12 +63,13 @@ def test_opening_a_run_and_forecasting_leaves_lightning_out(tmp_path):
 
 def test_the_public_names_are_these():
     assert sorted(tsforge.__all__) == sorted([
-        "ARIMA", "AnalogForecaster", "Analogs", "Boosting", "CNN1D", "Chimera", "Croston", "DLinear", "DelayEnsemble", "Drift", "ETS",
-        "EchoState", "EncoderForecaster", "Ensemble", "Frame", "GMDH", "GRNN", "KernelAR", "LSTM", "LightNet", "MLP",
-        "MambaMixer", "Mean", "NBEATS", "NHiTS", "NLinear", "NVAR", "Naive", "PatchTST", "RandomForest", "Ridge",
-        "S4D", "STLETS", "SVR", "SeasonalNaive", "Split", "Theta", "TimesNet", "WindowSplit", "__version__",
-        "backtest", "compare", "evaluate", "forecasts_to_nixtla", "iTransformer", "leaderboard", "load", "open",
-        "ranking", "reconcile",
+        "ARIMA", "AnalogForecaster", "Analogs", "Boosting", "CNN1D", "Chimera", "Croston", "DLinear",
+        "DelayEnsemble", "Drift", "ETS", "EchoState", "EncoderForecaster", "Ensemble", "Frame", "GMDH",
+        "GRNN", "KernelAR", "LSTM", "LightNet", "MLP", "MambaMixer", "Mean", "MultiFIT", "NBEATS", "NHiTS",
+        "NLinear", "NVAR", "Naive", "PatchTST", "RandomForest", "Ridge", "S4D", "STLETS", "SVR",
+        "SeasonalNaive", "Split", "Theta", "TimesNet", "WindowSplit", "__version__", "adapt", "backtest",
+        "compare", "evaluate", "forecasts_to_nixtla", "iTransformer", "leaderboard", "load", "open",
+        "ranking", "reconcile", "sweep",
     ])
 
 

@@ -41,7 +41,7 @@ def test_a_dimension_holds_its_values_and_no_others():
         ("many", "wanted a list of values"), (3, "wanted a list of values"), ([], "needs a value"),
         ([1, 1], "stands twice"), ({"low": 1}, "high is missing"), ({"low": 2, "high": 1}, "nothing between"),
         ({"low": 0.0, "high": 1.0, "log": True}, "has no logarithm"), ({"low": 1, "high": 4, "logg": True}, "'log'"),
-        ({"low": 1, "high": 9, "log": True, "step": 2}, "none beside log"), ({"low": "a", "high": 2}, "wanted a number"),
+        ({"low": 1, "high": 9, "log": True, "step": 2}, "none beside log"), ({"low": "a", "high": 2}, "a number"),
         ({"low": 0.1, "high": 1.0, "step": 2}, "whole numbers"), ({"low": 1, "high": 4, "log": 1}, "true or false"),
         ({"low": float("nan"), "high": 2.0}, "wanted a number"),
     ],

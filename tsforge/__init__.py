@@ -13,6 +13,7 @@ from tsforge.models import MODELS
 FROM = {
     "Frame": "tsforge.frame.frame.Frame", "Split": "tsforge.frame.split.Split",
     "load": "tsforge.data.load.load", "open": "tsforge.estimators.run.open_run",
+    "adapt": "tsforge.estimators.adapt.adapt",
     "evaluate": "tsforge.evaluation.evaluate.evaluate", "backtest": "tsforge.estimators.shards.backtest.backtest",
     "compare": "tsforge.evaluation.compare.compare", "leaderboard": "tsforge.evaluation.leaderboard.leaderboard",
     "ranking": "tsforge.evaluation.ranking.ranking", "WindowSplit": "tsforge.evaluation.backtest.WindowSplit",

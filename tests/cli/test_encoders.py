@@ -1,5 +1,6 @@
 import json
 import re
+from inspect import signature
 from pathlib import Path
 
 import polars as pl
@@ -96,6 +97,8 @@ def test_faults_end_with_two_and_say_what_to_do(tmp_path, tsforge_says):
 def test_a_row_is_shown_with_its_own_arguments(tsforge_says):
     for name in ENCODERS:
         row = json.loads(tsforge_says("show", f"encoder:{name}", "--json")[1])
-        assert row["arguments"]["d_model"] == 64
+        widths = [p.default for p in signature(ENCODERS[name]).parameters.values() if p.name == "d_model"]
+        assert [row["arguments"][key] for key in row["arguments"] if key == "d_model"] == widths
+        assert bool(widths) == (row["family"] != "adapter")
         assert not set(ENCODERS[name].given) & row["arguments"].keys()
         assert row["documentation"].startswith(ENCODERS[name].__doc__.splitlines()[0])

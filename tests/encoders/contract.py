@@ -10,8 +10,12 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+# Arguments that are words or lists, and their other values.
 CHOICES = {"algebra": ["hamilton"], "method": ["eigsearch", "frank_wolfe", "pca"], "patch_norm": ["patch"],
-           "nesting": [(4, 128)], "heads": ["tied"], "mlp_hidden": [(8,)]}  # arguments that are words or lists, and their other values
+           "code_dim": [256], "arrays": ["set"], "records": [{"s0": {"other": 1}}],
+           "kernel": ["exponential", "spherical"], "nugget": [0, 0.3], "max_places": [5],
+           "nesting": [(4, 128)], "heads": ["tied"], "mlp_hidden": [(8,)], "alpha": [1.0, 2.0], "numeric": ["log"],
+           "att_hidden": [(8,)], "activation": ["relu"], "segment_len": [3]}
 
 
 def own_arguments(made: type) -> dict[str, Parameter]:

@@ -125,8 +125,8 @@ def changed_record(run: Path, tmp_path: Path, **changes) -> Path:
 
 
 def test_a_newer_format_says_to_upgrade(run, tmp_path):
-    with pytest.raises(ArtifactError, match=r"newer tsforge \(9.9, format 2\).*Upgrade"):
-        tsforge.open(changed_record(run, tmp_path, format=2, tsforge="9.9"))
+    with pytest.raises(ArtifactError, match=r"newer tsforge \(9.9, format 3\).*Upgrade"):
+        tsforge.open(changed_record(run, tmp_path, format=3, tsforge="9.9"))
 
 
 def test_names_in_a_record_resolve_through_the_catalog_alone(run, tmp_path):

@@ -401,3 +401,16 @@ def test_every_estimator_of_a_network_has_a_context_and_those_whose_card_says_so
         arguments = signature(estimator(name)).parameters
         assert "context" in arguments
         assert ("encoder" in arguments) == (MODELS[name].encoder_takes is not None)
+
+
+def test_numbers_known_of_a_series_come_back_with_a_saved_run(tmp_path):
+    rng = np.random.default_rng(0)
+    places = pl.DataFrame({"unique_id": ["a", "b", "c"], "lat": [1.0, 2.5, 4.0], "lon": [0.0, 3.0, 1.0]})
+    table = pl.concat(pl.DataFrame({"unique_id": name, "ds": np.arange(60), "y": rng.normal(size=60).cumsum()})
+                      for name in places["unique_id"])
+    model = tsforge.DLinear(h=4, input_size=8, max_steps=3, accelerator="cpu", context="kriging")
+    model.fit(table, static=places)
+    model.save(tmp_path / "run")
+    opened = tsforge.open(tmp_path / "run")
+    assert opened.fitted_.preparation.static == model.fitted_.preparation.static
+    assert opened.predict().equals(model.predict())

@@ -7,6 +7,7 @@ from typing import Any
 import typer
 
 from tsforge.cli import (
+    adapt,
     backtest,
     bench,
     compare,
@@ -31,6 +32,7 @@ app = typer.Typer(
 app.command("fit")(fit.fit)
 app.command("predict")(predict.predict)
 app.command("backtest")(backtest.backtest)
+app.command("adapt")(adapt.adapt)
 app.command("report")(report.report)
 app.command("study")(study.study)
 app.command("sweep")(sweep.sweep)

@@ -1,6 +1,7 @@
 """What is fitted on training rows before a network sees them, and a store brought to scaled tensors with it."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +40,11 @@ class StaticCoding:
             else:
                 categories[name] = column.cast(pl.String).drop_nulls().unique().sort().to_list()
         return cls(numeric, categories)
+
+    @classmethod
+    def read(cls, plain: Mapping[str, Any]) -> "StaticCoding":
+        """The coding that `dataclasses.asdict` and JSON made plain."""
+        return cls({name: (mean, sd) for name, (mean, sd) in plain["numeric"].items()}, dict(plain["categories"]))
 
     @property
     def cardinalities(self) -> tuple[int, ...]:

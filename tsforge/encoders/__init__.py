@@ -13,4 +13,18 @@ ENCODERS = Catalog("encoder", __name__, {
     "unified_embedding": Row(
         "tabular", "UnifiedEmbeddingEncoder", "Coleman 2023, 2305.12102", "a vector of any ids, from one hashed table"
     ),
+    "autoint": Row("tabular", "AutoIntEncoder", "Song 2019, 1810.11921", "a vector of crosses of ids and numbers"),
+    "arm_net": Row("tabular", "ARMNetEncoder", "Cai 2021, 2107.01830", "a vector of products of powers of few fields"),
+    "set": Row("irregular", "SetEncoder", "Vinyals 2016, 1511.06391", "a vector of the set of what was observed when"),
+    "json_vsa": Row("symbolic", "JsonVSAEncoder", "Gallant 2022, 2202.04771", "a vector of a record with any fields"),
+    "kriging": Row("field", "KrigingEncoder", "Dramsch 2020, 2006.13311", "a vector of what places around say is here"),
+    "din": Row("ahead", "DINEncoder", "Zhou 2018, 1706.06978", "a vector of the past days that the days ahead ask for"),
+    "flora": Row("adapter", "FLoRAAdapter", "Si 2025, 2405.14739", "the same weights, changed by a few thin factors"),
+    "random_subspace": Row(
+        "adapter", "RandomSubspaceAdapter", "Li 2018, 1804.08838", "the same weights, moved along dim lines"
+    ),
+    "task_vectors": Row(
+        "adapter", "TaskVectorAdapter", "Zhang 2024, 2407.02880", "the same weights, composed of several runs"
+    ),
+    "quantized": Row("adapter", "QuantizedAdapter", "Gholami 2021, 2103.13630", "the same weights, a byte for each"),
 }, group="tsforge.encoders", by_family=True)

@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from hashlib import blake2b
 from importlib.metadata import version
@@ -16,7 +16,9 @@ import torch
 from tsforge._version import __version__
 from tsforge.data.prepare import Preparation, StaticCoding
 from tsforge.data.store import Store
+from tsforge.encoders.adapter.quantized import Grid
 from tsforge.errors import ArtifactError, TsforgeError
+from tsforge.estimators.adapt_weights import packed_weights, unpacked_weights
 from tsforge.evaluation.conformal import Ranked, Scores
 from tsforge.evaluation.intervals import Law
 from tsforge.frame.frame import Frame
@@ -27,7 +29,7 @@ from tsforge.local.packing import LocalFit, packed, unpacked
 from tsforge.models import MODELS
 from tsforge.models.base import Model
 from tsforge.scaling import CHUNK, Scaling
-from tsforge.training.artifact import FORMAT, read_run, write_run
+from tsforge.training.artifact import FORMAT, PLAIN, read_run, write_run
 from tsforge.training.fit import dtype_of
 from tsforge.training.network import build_network, state_shapes
 from tsforge.training.recipe import RunRecord
@@ -58,6 +60,8 @@ class Fitted:
         best_step: The step whose weights were kept.
         fingerprint: Digest of the data.
         stream: [series, ...] what a streaming network keeps of the rows it has read, the last of which is the context.
+        adapted: How the network was changed after it was fitted, one entry for each time.
+        grids: Of weights that lie on a grid, by which a byte of each is stored.
     """
 
     kind: Literal["deep", "local"]
@@ -75,6 +79,8 @@ class Fitted:
     best_step: int | None
     fingerprint: str
     stream: dict[str, np.ndarray] | None = None
+    adapted: tuple[dict[str, Any], ...] = ()
+    grids: Mapping[str, Grid] = field(default_factory=dict)
 
     @cached_property
     def trained_until_by_id(self) -> pl.DataFrame:
@@ -90,12 +96,12 @@ class Fitted:
         prepared = self.preparation
         static = None if prepared.static is None else asdict(prepared.static)
         record = RunRecord(
-            format=FORMAT,
+            format=FORMAT if self.adapted else PLAIN,
             tsforge=__version__,
             kind=self.kind,
             name=self.key,
             arguments=_plain(arguments),
-            recipe=None if recipe is None else _plain(recipe),
+            recipe=None if recipe is None or self.adapted else _plain(recipe),  # which would make the run it came from
             roles=self.schema.to_dict() | {"month_end": self.context.grid.month_end},
             input_size=self.input_size,
             sizes=_plain(self.sizes),
@@ -112,6 +118,7 @@ class Fitted:
             time_dtype=_word(self.context.time_dtype),
             test=test,
             validation=validation,
+            adapted=_plain(self.adapted),
         )
         write_run(folder, record, arrays, _context_table(self.context), overwrite=overwrite)
 
@@ -151,7 +158,7 @@ def _arrays(fitted: Fitted) -> dict[str, np.ndarray]:
             arrays |= {f"scores/{number}/{name}/values": ranked.values,
                        f"scores/{number}/{name}/counts": ranked.counts}
     if isinstance(fitted.predictor, Model):
-        arrays |= {f"network/{name}": tensor.cpu().numpy() for name, tensor in fitted.predictor.state_dict().items()}
+        arrays |= packed_weights(fitted.predictor, fitted.grids)
         arrays |= {f"{STREAM}{name}": array for name, array in (fitted.stream or {}).items()}
     else:
         arrays |= {f"{LEARNED}{name}": array for name, array in packed(fitted.predictor.states).items()}
@@ -172,14 +179,15 @@ def _fitted(
     }
     ids = pl.Series("unique_id", record.ids, dtype=table.schema["unique_id"])
     preparation = Preparation(ids, record.preparation["scaler"], record.preparation["scope"], parts["targets"],  # pyright: ignore[reportArgumentType]
-                              parts["past"], parts["future"], None if static is None else StaticCoding(**static))
+                              parts["past"], parts["future"], None if static is None else StaticCoding.read(static))
     scores = {
         (pair[0], pair[1]): Scores(
             *(Ranked(arrays[f"scores/{n}/{p}/values"], arrays[f"scores/{n}/{p}/counts"]) for p in ("pooled", "own"))
         )
         for n, pair in enumerate(record.scores)
     }
-    predictor, quantiles = _deep(record, arrays, classes) if record.kind == "deep" else (_local(record, arrays), ())
+    weights, grids = unpacked_weights(arrays)
+    predictor, quantiles = _deep(record, weights, classes) if record.kind == "deep" else (_local(record, arrays), ())
     until = pl.Series("ds", record.trained_until, dtype=pl.Int64).cast(frame.table.schema["ds"])
     return Fitted(
         record.kind,
@@ -197,6 +205,8 @@ def _fitted(
         record.best_step,
         record.fingerprint,
         _stream(predictor, arrays, len(ids)),
+        tuple(record.adapted),
+        grids,
     )
 
 
@@ -215,7 +225,7 @@ def _stream(
 
 
 def _deep(
-    record: RunRecord, arrays: Mapping[str, np.ndarray], classes: tuple[type, ...]
+    record: RunRecord, weights: Mapping[str, torch.Tensor], classes: tuple[type, ...]
 ) -> tuple[Model, tuple[float, ...]]:
     from tsforge.estimators.parameters import own_arguments
     from tsforge.losses.spec import make_loss
@@ -226,11 +236,6 @@ def _deep(
     sizes = {name: tuple(size) if isinstance(size, list) else size for name, size in record.sizes.items()}
     sizes |= {"outputs": loss.outputs}
     plugs = read_plugs(network_class, record.arguments.get("encoder"), record.arguments.get("context"), classes)
-    weights = {
-        name.removeprefix("network/"): torch.from_numpy(array)
-        for name, array in arrays.items()
-        if name.startswith("network/")
-    }
     with torch.device("meta"):  # no memory is taken on the word of a file before its shapes are seen to fit
         shapes = state_shapes(build_network(network_class, sizes, own, plugs), weights)
     if shapes != {name: tensor.shape for name, tensor in weights.items()}:

@@ -12,6 +12,7 @@ MODELS = Catalog("model", __name__, {
     "nbeats":   Row("perceptron",  "NBEATS", "Oreshkin 2020, 1905.10437", "sums of trend, season or learnt functions"),
     "nhits":    Row("perceptron",  "NHiTS",    "Challu 2023, 2201.12886", "pools the past, interpolates the forecast"),
     "lstm":     Row("recurrence",  "LSTM", "Hochreiter 1997, Neural Comput. 9", "gated recurrence over all channels"),
+    "multifit": Row("recurrence", "MultiFIT", "Singh 2019, 1905.00125", "missing values and times, one network a rate"),
     "echo_state": Row("recurrence", "EchoState", "Jaeger 2001, GMD 148", "random reservoir, ridge readout"),
     "cnn1d":    Row("convolution", "CNN1D",    "Bai 2018, 1803.01271", "dilated causal convolutions over all channels"),
     "s4d":      Row("state space", "S4D",      "Gu 2022, 2206.11893",    "diagonal state spaces over past and horizon"),

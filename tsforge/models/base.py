@@ -114,6 +114,15 @@ class Model(nn.Module):
         """Groups for the optimiser; one group unless a model says otherwise."""
         return [{"params": list(self.parameters()), "lr": learning_rate, "weight_decay": weight_decay}]
 
+    def before_fit(self, batches: Iterable[Batch]) -> None:
+        """Called once with all training windows in order, before a training begins. Results are buffers.
+
+        A training that goes on from a checkpoint has them from there.
+
+        Args:
+            batches: A loader or a list; it may be gone through several times.
+        """
+
     def after_fit(self, batches: Iterable[Batch]) -> None:
         """Called once with all training windows in order, after the best weights are back. Results are buffers.
 

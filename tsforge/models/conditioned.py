@@ -30,7 +30,7 @@ class Conditioned(Model):
     They have (width + 1) * channels * (2 + h * outputs) parameters, width being that of all encoders together.
 
     Args:
-        model: The forecaster; its card, optimiser groups and `after_fit` are kept.
+        model: The forecaster; its card, optimiser groups, `before_fit` and `after_fit` are kept.
         context: Encoders, each with what it `reads`, `d_model` and `of_batch(batch)` -> [batch, d_model].
 
     Raises:
@@ -77,6 +77,10 @@ class Conditioned(Model):
         own = [weight for part in (self.context, self.film, self.residual) for weight in part.parameters()]
         group = {"params": own, "lr": learning_rate, "weight_decay": weight_decay}
         return [*self.model.parameter_groups(learning_rate, weight_decay), group]
+
+    def before_fit(self, batches: Iterable[Batch]) -> None:
+        """Hands on the windows as the model sees them before training: as they are, and of the horizon all of it."""
+        self.model.before_fit(_Told(self, batches))
 
     def after_fit(self, batches: Iterable[Batch]) -> None:
         """Hands on the windows as the model sees them, and of the horizon what the residual leaves."""

@@ -21,7 +21,9 @@ from safetensors.numpy import save as save_tensors
 from tsforge.errors import ArtifactError, OutputExistsError, RecipeError
 from tsforge.training.recipe import RunRecord, check_record
 
-FORMAT = 1
+FORMAT = 2  # adapted runs, and weights of a byte each
+PLAIN = 1  # all others, which older versions read
+NEWER = ("adapted", "validation")  # parts of a record
 HASHED = ("context.arrow", "model.safetensors", "run.json")
 SUMS = "SHA256SUMS"
 KNOWN = {*HASHED, SUMS, "report.html"}  # the report is made later and is not part of the run
@@ -46,10 +48,15 @@ def write_run(
     contents = {
         "context.arrow": table.getvalue(),
         "model.safetensors": save_tensors({name: np.asarray(a, order="C") for name, a in arrays.items()}),
-        "run.json": json.dumps(record.model_dump(mode="json"), indent=1, allow_nan=False).encode(),
+        "run.json": json.dumps(_plain(record), indent=1, allow_nan=False).encode(),
     }
     contents[SUMS] = _sums(contents)
     write_folder(folder, contents, overwrite=overwrite)
+
+
+def _plain(record: RunRecord) -> dict[str, Any]:
+    """What older versions do not know is left out where it says nothing."""
+    return record.model_dump(mode="json", exclude={name for name in NEWER if not getattr(record, name)})
 
 
 def write_folder(folder: Path, contents: Mapping[str, bytes], *, overwrite: bool = False) -> None:

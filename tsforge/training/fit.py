@@ -40,7 +40,7 @@ class Trained:
 def fit_network(
     make: type[Model], sizes: dict[str, Any], own: dict[str, Any], loss: Loss, arguments: TrainArguments,
     train: Windows, val: Windows, *, plugs: Plugs = BARE, checkpoint: Path | None = None, watcher: Any = None,
-    data: str = "",
+    data: str = "", ready: Model | None = None,
 ) -> Trained:
     """Trains `make(**sizes, **own)` on `train`, choosing the weights with the lowest loss on `val`.
 
@@ -56,6 +56,8 @@ def fit_network(
         checkpoint: Folder of the checkpoint. One that is there is gone on from.
         watcher: Told of each step and each validation.
         data: Fingerprint of the data, so that a checkpoint never goes on with others.
+        ready: A network to go on from, in the place of a new one: those of its weights are trained that require
+            gradients, and its encoders stay as they were fitted.
 
     Raises:
         TrainingError: the loss is not finite.
@@ -63,12 +65,13 @@ def fit_network(
     """
     with _undisturbed(arguments.threads):
         torch.manual_seed(key(arguments.seed, "init"))
-        network = build_network(make, sizes | {"outputs": loss.outputs}, own, plugs)
+        network = build_network(make, sizes | {"outputs": loss.outputs}, own, plugs) if ready is None else ready
         network = network.to(dtype_of(arguments.precision))
         fingerprint = _fingerprint(make, sizes, own, plugs, arguments, data)
         resumed = _resumed(checkpoint, fingerprint)
-        if resumed is None:
+        if resumed is None and ready is None:
             fit_encoders(network, train)
+            _show(network, EvalLoader(train, evaluation_batch(network, arguments.batch_size)))
         if not any(weight.requires_grad for weight in network.parameters()):  # all is learnt in `fit` and `after_fit`
             resumed = Checkpoint(Progress(stopped=True, arguments=fingerprint), network.state_dict(), None, {}, {})
         if resumed is None or not resumed.progress.stopped:
@@ -82,6 +85,14 @@ def fit_network(
         parameter.requires_grad_(False)
     best = progress.best_step if progress.best_loss is not None else None
     return Trained(network, progress.history, progress.step, best)
+
+
+@torch.no_grad()
+def _show(network: Model, windows: EvalLoader) -> None:
+    """Lets a network find in training windows what it does not learn by gradient."""
+    training = network.training
+    network.eval().before_fit(windows)
+    network.train(training)
 
 
 def dtype_of(precision: int | str) -> torch.dtype:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tsforge.data.windows import Windows
+from tsforge.encoders.adapter.base import attached
 from tsforge.encoders.base import Encoder
 from tsforge.errors import ArgumentError
 from tsforge.layers.embedding import ChannelWindows
@@ -113,7 +114,13 @@ class _Kept(Exception):
 
 
 def parameter_groups(network: Model, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
-    """The groups of a network, with those that its encoders ask for, wherever they sit in it."""
+    """The groups of a network, with those that its encoders ask for, wherever they sit in it.
+
+    Of an adapted network its adapter trains alone, and without decay: that would pull towards where it started.
+    """
+    adapter = attached(network)
+    if adapter is not None:
+        return [{"params": list(adapter.parameters()), "lr": learning_rate, "weight_decay": 0.0}]
     groups = network.parameter_groups(learning_rate, weight_decay)
     encoders = [module for module in network.modules() if isinstance(module, Encoder)]
     if not encoders:

@@ -187,6 +187,7 @@ class RunRecord(Part):
     time_dtype: str
     test: list[dict[str, Any]] | None = None
     validation: dict[str, Any] | None = None
+    adapted: list[dict[str, Any]] = Field(default_factory=list)  # how it was changed after it was fitted
 
 
 def check_record(values: Any) -> RunRecord:

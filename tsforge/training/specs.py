@@ -159,7 +159,7 @@ def _check_taken(network: type[Model], spec: EncoderSpec) -> None:
             "channel": "takes an encoder of windows",
             "window": "takes an encoder of windows",
         }[takes]
-        gives = {"window": "a window", "static": "ids and numbers of a series"}[made.reads]
+        gives = {"window": "a window", "static": "what is known of a series"}[made.reads]
         out = {"tokens": "a token for each step", "vector": "one vector"}[made.output]
         raise CapabilityError(
             f"{network.__name__} {wants}; {made.__name__} reads {gives} and gives {out}. Every neural model takes "

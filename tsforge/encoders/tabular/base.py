@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from tsforge.batch import Batch
 from tsforge.encoders.base import Encoder
@@ -50,3 +50,12 @@ class TabularEncoder(Encoder):
     def of_batch(self, batch: Batch) -> Float[Tensor, "batch d_model"]:
         """The ids and static numbers of each window's series."""
         return self(batch.static_ids, batch.static_numeric)
+
+
+def spared(
+    encoder: nn.Module, table: nn.Parameter | None, learning_rate: float, weight_decay: float
+) -> list[dict[str, Any]]:
+    """Groups for the optimiser in which weight decay leaves a table of ids alone; one group where there is none."""
+    rest = [weight for weight in encoder.parameters() if weight is not table]
+    groups = [{"params": rest, "lr": learning_rate, "weight_decay": weight_decay}]
+    return groups if table is None else [{"params": [table], "lr": learning_rate, "weight_decay": 0.0}, *groups]

@@ -1,0 +1,1 @@
+"""Adapters: fitted weights in, the same weights changed; one paper, one file."""

@@ -1,0 +1,1 @@
+"""Encoders of what was observed when, off any grid: a set of observations in, one vector out."""
