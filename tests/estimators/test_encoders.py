@@ -157,7 +157,7 @@ def test_it_can_be_cloned_and_its_text_names_the_encoder():
         ({"encoder": {"name": "phnn", "d_model": 8}}, ArgumentError,
          r"d_model is that of the model: write TimesNet\(d_model=8\)"),
         ({"encoder": "unified_embedding"}, CapabilityError,
-         "TimesNet takes an encoder of windows that gives a token for each step; UnifiedEmbeddingEncoder reads ids .* "
+         "TimesNet takes an encoder of windows that gives a token for each step; UnifiedEmbeddingEncoder reads what .* "
          "Every neural model takes it as context="),
         ({"encoder": {"name": "phnn", "n": 3}}, TsforgeError, "d_model=16 is not a multiple of n=3"),
     ],

@@ -19,6 +19,7 @@ from safetensors.numpy import load_file, save_file
 
 import tsforge
 from tsforge.cli.main import app
+from tsforge.cli.output import end
 from tsforge.errors import ArtifactError, OutputExistsError
 from tsforge.estimators.reporting import report_run
 from tsforge.training.artifact import SUMS
@@ -209,7 +210,10 @@ def test_unknown_absent_and_linked_files_are_refused(run, tmp_path):
 
 
 def command(line: str) -> None:
-    app(shlex.split(line), standalone_mode=False)
+    try:
+        app(shlex.split(line), standalone_mode=False)
+    finally:
+        end()  # the log is shared with other tests
 
 
 def test_the_command_line_forecasts_with_it_and_shows_it(run, tmp_path, capsys):

@@ -186,17 +186,21 @@ def test_an_index_whose_parts_do_not_have_the_same_rows_is_not_opened(tmp_path, 
 
 
 def test_an_encoder_of_names_is_no_way_to_find_windows():
-    with pytest.raises(CapabilityError, match="takes an encoder of windows; UnifiedEmbeddingEncoder reads ids"):
+    with pytest.raises(CapabilityError, match="takes an encoder of windows; UnifiedEmbeddingEncoder reads what"):
         tsforge.AnalogForecaster(h=4, encoder="unified_embedding").fit(tsforge.Frame(table(), season=12))
 
 
 def test_the_command_line_fits_it_with_an_encoder_by_name(tmp_path, capsys):
     from tsforge.cli.main import app
+    from tsforge.cli.output import end
 
     table().write_csv(tmp_path / "y.csv")
     words = ["fit", str(tmp_path / "y.csv"), "--model", "analog_forecaster", "--encoder", "muvera", "--h", "4",
              "--input-size", "24", "--freq", "1i", "--out", str(tmp_path / "run"), "--json", "--set", "d_model=256"]
-    app(words, standalone_mode=False)
+    try:
+        app(words, standalone_mode=False)
+    finally:
+        end()  # the log is shared with other tests
     assert json.loads(capsys.readouterr().out)["history"] == []
     assert tsforge.open(tmp_path / "run").predict().height == 4
 

@@ -28,7 +28,13 @@ def refused(given, pairs=()) -> str:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_recipe_that_comes_along_is_read_and_its_model_made(path):
-    runs = [cell.recipe for cell in read_grid(path)] if "grid" in read_given(path) else [read_recipe(path)]
+    given = read_given(path)
+    if "sweep" in given:  # the models that it chooses from
+        names = given["sweep"]["space"]["model.name"]
+        shared = {key: part for key, part in given.items() if key != "sweep"}
+        runs = [read_recipe({**shared, "model": {**given["model"], "name": name}}) for name in names]
+    else:
+        runs = [cell.recipe for cell in read_grid(path)] if "grid" in given else [read_recipe(path)]
     for recipe in runs:
         assert unfitted(recipe, recipe.split.val).h == recipe.model["h"]
         assert read_recipe(recipe.plain()) == recipe
