@@ -67,7 +67,7 @@ def apart(a, b, keys=("unique_id", "ds", "target")):
 
 
 @pytest.mark.parametrize(("precision", "bound"), [(32, 1e-5), (64, 1e-10)])
-@pytest.mark.parametrize("many", [pytest.param(1, marks=pytest.mark.slow), 3, 10])  # steps at a time; one by one is slow
+@pytest.mark.parametrize("many", [pytest.param(1, marks=pytest.mark.slow), 3, 10])  # rows at a time
 @pytest.mark.parametrize("name", MODES)
 def test_updated_it_forecasts_as_if_it_read_the_whole_frame(name, many, precision, bound):
     table = series()
