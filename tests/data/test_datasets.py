@@ -13,7 +13,7 @@ from tsforge.data.places import data_folder, find_bundled
 from tsforge.errors import DataNotFoundError
 from tsforge.frame.split import Split
 
-ARGUMENTS = {"chaos": {"system": "Henon", "n": 60}}
+ARGUMENTS = {"chaos": {"system": "Henon", "n": 60}, "opinion": {"n": 60}, "fitzhugh_nagumo": {"n": 60}}
 OWN = ("atm",)  # is read from a file of the user's
 
 

@@ -26,6 +26,8 @@ DATASETS = Catalog("dataset", __name__, {
     "sunspots":        Row("sun",     "Sunspots", "SIDC, in statsmodels", "sunspots per year since 1700"),
     "chaos":           Row("chaos",   "Chaos", "Gilpin 2021, 2110.05266", "any flow or map of dysts, generated"),
     "dysts_benchmark": Row("chaos",   "DystsBenchmark", "Gilpin 2021, 2110.05266", "published chaos series"),
+    "opinion":         Row("paths",   "Opinion", "Min 2023, 2304.13131", "opinions, simulated", "directed_chain"),
+    "fitzhugh_nagumo": Row("paths",   "FitzHughNagumo", "Baladron 2012", "neurons, simulated", "directed_chain"),
     "activity":        Row("motion",  "Activity", "Kaluza 2010, UCI 196", "four body tags, irregular, labelled"),
     "ucr":             Row("classes", "UCR", "Bagnall 2018, 1811.00075", "any UEA or UCR problem of .ts files"),
     "smd":             Row("servers", "SMD", "Su 2019, KDD", "38 metrics of a server, labelled"),
