@@ -14,6 +14,9 @@ SPECS = {
     "json_vsa": {"name": "json_vsa", "code_dim": 64, "records": {name: {"kind": name, "no": 1} for name in NAMES}},
     "kriging": {"name": "kriging", "max_places": 8},
     "set": "set",
+    "batchformer": {"name": "batchformer", "encoder": {"name": "phnn", "n": 2}, "d_model": 8},
+    "convergent": {"name": "convergent", "members": 2, "steps": 2, "d_model": 8, "threshold": 0.05},
+    "mip_hyper": {"name": "mip_hyper", "encoder": "phnn", "d_model": 8, "hidden": [4, 8]},
     "din": {"name": "din", "segment_len": 2},
 }
 
@@ -25,7 +28,8 @@ def frame(name):
              .with_columns(unique_id=pl.lit(series)) for at, series in enumerate(NAMES)]
     table, asks = pl.concat(parts), name == "din"
     static = {"kriging": {"lat": [0.0, 1.0, 2.0, 5.0], "lon": [3.0, 1.0, 4.0, 1.0]},
-              "autoint": {"kind": ["a", "b", "b", "a"]}, "arm_net": {"kind": ["a", "b", "b", "a"]}}.get(name)
+              "autoint": {"kind": ["a", "b", "b", "a"]}, "arm_net": {"kind": ["a", "b", "b", "a"]},
+              "mip_hyper": {"lat": [0.0, 1.0, 2.0, 5.0], "kind": ["a", "b", "b", "a"]}}.get(name)
     roles = {"static": pl.DataFrame({"unique_id": NAMES, **static})} if static else {}
     past = table.filter(pl.col("ds") < LENGTH).select("unique_id", "ds", "y", *(["known"] if asks else []))
     ahead = table.filter(pl.col("ds") >= LENGTH).select("unique_id", "ds", "known") if asks else None

@@ -19,6 +19,11 @@ ENCODERS = Catalog("encoder", __name__, {
     "json_vsa": Row("symbolic", "JsonVSAEncoder", "Gallant 2022, 2202.04771", "a vector of a record with any fields"),
     "kriging": Row("field", "KrigingEncoder", "Dramsch 2020, 2006.13311", "a vector of what places around say is here"),
     "din": Row("ahead", "DINEncoder", "Zhou 2018, 1706.06978", "a vector of the past days that the days ahead ask for"),
+    "batchformer": Row("wrapper", "BatchFormerAdapter", "Hou 2022, 2203.01522", "what is inside, trained in company"),
+    "convergent": Row("wrapper", "ConvergentEncoder", "Li 2016, 1511.07543", "the units that several encoders share"),
+    "mip_hyper": Row(
+        "wrapper", "MIPHyperAdapter", "Gonzalez Ortiz 2024, 2304.07645", "what is inside, with weights of the series"
+    ),
     "flora": Row("adapter", "FLoRAAdapter", "Si 2025, 2405.14739", "the same weights, changed by a few thin factors"),
     "random_subspace": Row(
         "adapter", "RandomSubspaceAdapter", "Li 2018, 1804.08838", "the same weights, moved along dim lines"

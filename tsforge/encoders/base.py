@@ -27,6 +27,9 @@ class Encoder(nn.Module):
     output: ClassVar[Literal["tokens", "vector"]]
     space: ClassVar[Declared] = {}  # what a sweep may set, unless it is told otherwise
     given: ClassVar[tuple[str, ...]]  # arguments that the data give and users never write
+    # In training each window may be read twice, in rows [windows, the same windows]: by itself, and in the company of
+    # the batch. This is the weight of the second reading in the loss; None where windows are read once, as is usual.
+    twice: float | None = None
 
     def __init__(self, d_model: int) -> None:
         super().__init__()

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,12 @@ from torch import Tensor, nn
 from tsforge.data.windows import Windows
 from tsforge.encoders.adapter.base import attached
 from tsforge.encoders.base import Encoder
+from tsforge.encoders.wrapper.base import INSIDE
 from tsforge.errors import ArgumentError
 from tsforge.layers.embedding import ChannelWindows
 from tsforge.models.base import Model
 from tsforge.models.conditioned import Conditioned
-from tsforge.training.specs import EncoderSpec, Plugs
+from tsforge.training.specs import EncoderSpec, Plugs, own_parameters
 
 BARE = Plugs()
 FITTED_ON = 10_000  # windows
@@ -41,17 +43,30 @@ def build_network(make: type[Model], sizes: Mapping[str, Any], own: Mapping[str,
     if plugs.encoder is not None:
         _plug(network, plugs.encoder)
     if plugs.context:
-        network = Conditioned(network, [_made(s.made, s.made.given_by(sizes) | s.arguments) for s in plugs.context])
+        network = Conditioned(network, [build_encoder(spec, sizes) for spec in plugs.context])
     return network
 
 
 def _plug(network: Model, spec: EncoderSpec) -> None:
     def make(in_channels: int, d_model: int) -> nn.Module:
-        given = spec.made.given_by({"in_channels": in_channels, "input_size": network.input_size})
-        encoder = _made(spec.made, given | {"d_model": d_model} | spec.arguments)
+        encoder = build_encoder(spec, {"in_channels": in_channels, "input_size": network.input_size}, d_model)
         return ChannelWindows(encoder) if network.encoder_takes == "channel" else encoder
 
     network.plug(make)
+
+
+def build_encoder(spec: EncoderSpec, sizes: Mapping[str, Any], d_model: int | None = None) -> Encoder:
+    """An encoder of the sizes that the data give; a wrapper is handed what makes the encoder inside, of its width.
+
+    Raises:
+        ArgumentError: it cannot be made of its arguments.
+    """
+    width = {} if d_model is None else {"d_model": d_model}
+    arguments = spec.made.given_by(sizes) | width | spec.arguments
+    if spec.inside is not None:
+        inner = arguments.get("d_model", own_parameters(spec.made)["d_model"].default)
+        arguments[INSIDE] = partial(build_encoder, spec.inside, sizes, inner)
+    return _made(spec.made, arguments)
 
 
 def _made(make: type, arguments: Mapping[str, Any]) -> Any:
@@ -122,10 +137,24 @@ def parameter_groups(network: Model, learning_rate: float, weight_decay: float) 
     if adapter is not None:
         return [{"params": list(adapter.parameters()), "lr": learning_rate, "weight_decay": 0.0}]
     groups = network.parameter_groups(learning_rate, weight_decay)
-    encoders = [module for module in network.modules() if isinstance(module, Encoder)]
+    encoders = _outermost(network)
     if not encoders:
         return groups
     asked = [group for encoder in encoders for group in encoder.parameter_groups(learning_rate, weight_decay)]
     known = {id(weight) for group in asked for weight in group["params"]}
     rest = [{**group, "params": [w for w in group["params"] if id(w) not in known]} for group in groups]
     return [group for group in (*rest, *asked) if group["params"]]
+
+
+def _outermost(module: nn.Module) -> list[Encoder]:
+    """The encoders of a network that lie in no other encoder: they speak for those inside them."""
+    found: list[Encoder] = []
+    for child in module.children():
+        found += [child] if isinstance(child, Encoder) else _outermost(child)
+    return found
+
+
+def weight_of_second(network: Model) -> float | None:
+    """The weight in the loss of windows that are read again in company, None where windows are read once."""
+    weights = [module.twice for module in network.modules() if isinstance(module, Encoder)]
+    return max((weight for weight in weights if weight is not None), default=None)

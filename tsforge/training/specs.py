@@ -2,7 +2,7 @@
 
 A spec is a name (`"phnn"`), a name with arguments (`{"name": "phnn", "n": 4}`), or a class with arguments
 (`(MyEncoder, {"width": 3})`), which a file records as `{"class": "MyEncoder", "width": 3}`. It is never a built module:
-sizes come from the data and from the model.
+sizes come from the data and from the model. A wrapper has a spec among its arguments, of the encoder inside.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +12,7 @@ from typing import Any
 
 from tsforge.encoders import ENCODERS
 from tsforge.encoders.base import Encoder
+from tsforge.encoders.wrapper.base import INSIDE, WrapperEncoder, check_inside
 from tsforge.errors import ArgumentError, CapabilityError, UnknownArgumentError, suggest
 from tsforge.models.base import Model
 
@@ -27,16 +28,24 @@ class EncoderSpec:
         made: Its class.
         name: Its row; None where the class was given.
         arguments: What the user said of it.
+        inside: The encoder that a wrapper is made around.
     """
 
     made: type[Encoder]
     name: str | None
     arguments: dict[str, Any]
+    inside: "EncoderSpec | None" = None
+
+    @property
+    def output(self) -> str:
+        """Tokens or a vector; a wrapper gives what the encoder inside does."""
+        return self.made.output if self.inside is None else self.inside.output
 
     def plain(self) -> dict[str, Any]:
         """As a file records it."""
         key = {"class": self.made.__name__} if self.name is None else {"name": self.name}
-        return key | self.arguments
+        written = {} if self.inside is None or INSIDE not in self.arguments else {INSIDE: self.inside.plain()}
+        return key | self.arguments | written
 
     def parameters(self) -> dict[str, Any]:
         """Every argument that a user may write, with its value."""
@@ -95,7 +104,21 @@ def read_spec(spec: Any, way: str = "encoder", classes: Iterable[type] = ()) -> 
         if argument not in known:
             hint = suggest(argument, known) or f" There are: {', '.join(known)}."
             raise UnknownArgumentError(f"{way}: {made.__name__} has no argument {argument!r}.{hint}")
-    return EncoderSpec(made, name, arguments)
+    return EncoderSpec(made, name, arguments, _inside(made, arguments, way, tuple(classes)))
+
+
+def _inside(
+    made: type[Encoder], arguments: Mapping[str, Any], way: str, classes: tuple[type, ...]
+) -> EncoderSpec | None:
+    """The encoder that a wrapper is made around, None of other encoders."""
+    if not issubclass(made, WrapperEncoder):
+        return None
+    given = arguments.get(INSIDE)
+    inside = read_spec(made.inside_default if given is None else given, f"{way}.{INSIDE}", classes)
+    check_inside(made, inside.made)
+    if "d_model" in inside.arguments:
+        raise ArgumentError(f"{way}.{INSIDE}: d_model is that of {made.__name__}: leave it out of the encoder inside.")
+    return inside
 
 
 def is_class_spec(spec: Any) -> bool:
@@ -151,7 +174,7 @@ def listed(context: Any) -> list[Any]:
 
 def _check_taken(network: type[Model], spec: EncoderSpec) -> None:
     takes, made = network.encoder_takes, spec.made
-    fits = takes is not None and made.reads == "window" and (takes in ("channel", "window") or made.output == "tokens")
+    fits = takes is not None and made.reads == "window" and (takes in ("channel", "window") or spec.output == "tokens")
     if not fits:
         wants = {
             None: "takes no encoder",
@@ -160,7 +183,7 @@ def _check_taken(network: type[Model], spec: EncoderSpec) -> None:
             "window": "takes an encoder of windows",
         }[takes]
         gives = {"window": "a window", "static": "what is known of a series"}[made.reads]
-        out = {"tokens": "a token for each step", "vector": "one vector"}[made.output]
+        out = {"tokens": "a token for each step", "vector": "one vector"}[spec.output]
         raise CapabilityError(
             f"{network.__name__} {wants}; {made.__name__} reads {gives} and gives {out}. Every neural model takes "
             "it as context=."
@@ -178,14 +201,19 @@ def resolved(value: Any, classes: Iterable[type]) -> Any:
         return [resolved(spec, classes) for spec in value]
     if isinstance(value, Mapping) and "class" in value:
         spec = read_spec(value, "encoder", classes)
-        return spec.made, spec.arguments
+        return spec.made, {name: resolved(part, classes) if name == INSIDE else part
+                           for name, part in spec.arguments.items()}
+    if isinstance(value, Mapping) and isinstance(value.get(INSIDE), Mapping):
+        return {**value, INSIDE: resolved(value[INSIDE], classes)}
     return value
 
 
 def recorded(value: Any) -> Any:
     """The inverse of `resolved`: as a file holds it."""
     if is_class_spec(value):
-        return {"class": value[0].__name__, **value[1]}
+        return {"class": value[0].__name__, **recorded(value[1])}
     if isinstance(value, list | tuple):
         return [recorded(spec) for spec in value]
-    return dict(value) if isinstance(value, Mapping) else value
+    if isinstance(value, Mapping):
+        return {name: recorded(part) if name == INSIDE else part for name, part in value.items()}
+    return value

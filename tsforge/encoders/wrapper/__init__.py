@@ -1,0 +1,1 @@
+"""Encoders made around other encoders of windows."""
