@@ -1,14 +1,16 @@
-"""`tsforge bench`: benchmarks with published results."""
+"""`tsforge bench`: benchmarks, of chaotic systems beside published results and of encoders beside none."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from tsforge.cli.bench_encoders import encoders
 from tsforge.cli.options import Debug, Json, Overwrite, Quiet
 from tsforge.cli.output import begin, put, say, show_json, show_table
 
-app = typer.Typer(help="Benchmarks with published results.", no_args_is_help=True)
+app = typer.Typer(help="Benchmarks: of models beside published ones, of encoders beside none.", no_args_is_help=True)
+app.command("encoders")(encoders)
 MODELS = ["delay_ensemble", "kernel_ar", "nvar", "analogs", "seasonal_naive"]
 
 
