@@ -215,11 +215,13 @@ CHOICES = {"periods": ["batch", "fixed"], "norm": ["layer"],
            "dt_min": [0.01], "d_model": [24],
            "multifit.variant": ["fitv", "fit"], "supports": [0], "groups": [[[1], [0]]], "delta": ["count"],
            "delta_scale": ["raw"], "mean": ["running"],
+           "coordinates": [[[0.0, 0.0], [0.0, 1.0]]], "factors": [2], "links": [0], "quantile": [0.0],
            "anchor": ["mean", "none"]}  # arguments that are words, and those that not every number will do for
 
 
 BESIDE = {"streaming": {"decode": "closed_loop"},  # what an argument needs beside it, where a model has that
-          "neurons": {"standard_errors": 0.0}, "d_model": {"rerank": 1}}
+          "neurons": {"standard_errors": 0.0}, "d_model": {"rerank": 1},
+          "links": {"coordinates": [[0.0, 0.0], [0.0, 1.0]]}}
 SPARSE = {"delta": 0.2}  # the share of missing values that an argument about them needs
 
 
@@ -313,7 +315,7 @@ def test_the_preconditions_leave_out_what_the_cards_say():
         "encoder": [n for n in MODELS if not MODELS[n].encoder_takes],
     }
     blind = ["dlinear", "nlinear", "patchtst", "nbeats", "nhits", "multifit", "echo_state", "chimera", "lightnet",
-             "encoder_forecaster", "analog_forecaster"]
+             "encoder_forecaster", "analog_forecaster", "dcgan"]
     static = [n for n in MODELS if n != "mambamixer"]
     takers = ("s4d", "timesnet", "itransformer", "encoder_forecaster", "analog_forecaster")
     plain = [n for n in MODELS if n not in takers]

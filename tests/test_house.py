@@ -63,9 +63,9 @@ def test_opening_a_run_and_forecasting_leaves_lightning_out(tmp_path):
 
 def test_the_public_names_are_these():
     assert sorted(tsforge.__all__) == sorted([
-        "ARIMA", "AnalogForecaster", "Analogs", "Boosting", "CNN1D", "Chimera", "Croston", "DLinear",
+        "ARIMA", "AnalogForecaster", "Analogs", "Boosting", "CNN1D", "Chimera", "Croston", "DCGAN", "DLinear",
         "DelayEnsemble", "Drift", "ETS", "EchoState", "EncoderForecaster", "Ensemble", "Frame", "GMDH",
-        "GRNN", "KernelAR", "LSTM", "LightNet", "MLP", "MambaMixer", "Mean", "MultiFIT", "NBEATS", "NHiTS",
+        "GRNN", "KernelAR", "LSTM", "LightNet", "MFMGCN", "MLP", "MambaMixer", "Mean", "MultiFIT", "NBEATS", "NHiTS",
         "NLinear", "NVAR", "Naive", "PatchTST", "RandomForest", "Ridge", "S4D", "STLETS", "SVR",
         "SeasonalNaive", "Split", "Theta", "TimesNet", "WindowSplit", "__version__", "adapt", "backtest",
         "compare", "evaluate", "forecasts_to_nixtla", "iTransformer", "leaderboard", "load", "open",

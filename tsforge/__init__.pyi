@@ -37,6 +37,7 @@ __all__ = [
     "CNN1D",
     "Chimera",
     "Croston",
+    "DCGAN",
     "DLinear",
     "DelayEnsemble",
     "Drift",
@@ -50,6 +51,7 @@ __all__ = [
     "KernelAR",
     "LSTM",
     "LightNet",
+    "MFMGCN",
     "MLP",
     "MambaMixer",
     "Mean",
@@ -108,7 +110,7 @@ class _Estimator(BaseEstimator):
     def predict(
         self, X: Any = None, *, h: int | np.integer | None = None, future: Any = None,
         level: Sequence[float | int] | float | int | None = None,
-        quantiles: Sequence[float | int] | float | int | None = None,
+        quantiles: Sequence[float | int] | float | int | None = None, samples: int | None = None,
     ) -> Any:
         """Forecasts the next `h` steps of each series."""
     def predict_at(
@@ -116,6 +118,8 @@ class _Estimator(BaseEstimator):
         quantiles: Sequence[float | int] | float | int = (),
     ) -> pl.DataFrame:
         """Forecasts after each of `cutoffs` (`unique_id, cutoff`), beside the truth `y`; a forecast sees nothing later."""
+    def generate(self, n: int = 100, length: int | None = None, *, seed: int | None = None) -> pl.DataFrame:
+        """Series that were never seen, like those it was fitted on; of models that make paths."""
     def cross_validation(
         self, X: Any, *, n_windows: int = 1, step_size: int | None = None, refit: bool | int = False,
         level: Sequence[float | int] | float | int | None = None,
@@ -136,10 +140,10 @@ class _Estimator(BaseEstimator):
     def set_params(self, **params: Any) -> Self:
         """Changes arguments. What was learned with others is forgotten; a new `alias` or `accelerator` keeps it."""
     def to_recipe(self) -> dict[str, Any]:
-        """The arguments as the parts of a recipe: `model`, `train`, and `encoder`, `context` where there are any."""
+        """The arguments as the parts of a recipe: `model`, `train`; `encoder`, `context`, `task` where there are any."""
     @classmethod
     def from_recipe(cls, recipe: Mapping[str, Any]) -> Self:
-        """The estimator that the `model`, `encoder`, `context` and `train` parts of a recipe describe."""
+        """The estimator that the `model`, `encoder`, `context`, `task` and `train` parts of a recipe describe."""
 
 class ARIMA(_Estimator):
     """An ARIMA of each channel; covariates known ahead are regressors.
@@ -431,6 +435,7 @@ class Chimera(_Estimator):
     long_step: float
     seasonal_step: float
     streaming: bool
+    task: str | Mapping[str, Any]
     context: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | Sequence[str | Mapping[str, Any] | tuple[type, Mapping[str, Any]]] | None
     max_steps: int | None
     max_epochs: int | None
@@ -459,10 +464,10 @@ class Chimera(_Estimator):
     trainer_kwargs: Mapping[str, Any] | None
     alias: str | None
     def __init__(
-        self, h: int, input_size: int | None = None, *, d_model: int = 16, d_state: int = 16, n_layers: int = 2,
-        dropout: float = 0.1, decode: str = 'direct', coupling: str = 'zoh_input', transition: str = 'diagonal',
-        bidirectional: bool = True, selective: bool = True, long_step: float = 0.01, seasonal_step: float = 1.0,
-        streaming: bool = False,
+        self, h: int | None = None, input_size: int | None = None, *, d_model: int = 16, d_state: int = 16,
+        n_layers: int = 2, dropout: float = 0.1, decode: str = 'direct', coupling: str = 'zoh_input',
+        transition: str = 'diagonal', bidirectional: bool = True, selective: bool = True, long_step: float = 0.01,
+        seasonal_step: float = 1.0, streaming: bool = False, task: str | Mapping[str, Any] = 'forecast',
         context: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | Sequence[str | Mapping[str, Any] | tuple[type, Mapping[str, Any]]] | None = None,
         max_steps: int | None = None, max_epochs: int | None = None, optimizer: str = 'adam',
         learning_rate: float = 0.001, weight_decay: float = 0.0, schedule: str = 'constant',
@@ -499,6 +504,88 @@ class Croston(_Estimator):
     def __init__(
         self, h: int, *, variant: str = 'sba', alpha: float | int = 0.1, beta: float | int = 0.1,
         val_size: float | int | None = 0.1, errors: str = 'raise', workers: int | None = None,
+        alias: str | None = None,
+    ) -> None: ...
+
+class DCGAN(_Estimator):
+    """The directed-chain GAN (not the convolutional one of 2015): sample paths, by a chain of neural SDEs and a critic.
+
+    With C channels, i = 1 + 2 C + d_model: (input_size C + 1) hidden + (hidden + 1) h d_model of the look-back,
+    2 (i + 1) hidden + (hidden + 1) (2 hidden + C + C noise) of the chain, critic (2 + C) + (critic + 1) (critic (3 + C)
+    + 1) of the critic, and paths outputs of the reading where the loss asks for more than one output.
+
+    Args:
+        noise: Brownian motions.
+        d_model: Numbers that the chain is told of the look-back at each step.
+        hidden: Width of the hidden layers of the generator.
+        critic: Width of the critic.
+        depth: Of the signatures.
+        paths: Paths of a window in training and for the point forecast; even.
+        bank: Neighbours that are kept: as many training windows, spread evenly.
+        walk: Steps along the chain between them and the neighbours of a forecast.
+        adversarial: Weight of the critic's score.
+        signature: Weight of the distance of expected signatures.
+        energy: Weight of the continuous ranked probability score of the paths.
+
+    Raises:
+        ArgumentError: a size is below 1, `paths` is odd or below 4, `bank` below 3, `walk` or a weight below 0.
+
+    It forecasts h steps from the last input_size (None: 2 h, rounded up to a season). The arguments of training
+    are those of `tsforge.training.arguments.TrainArguments`; docs/encoders.md tells of encoders.
+    """
+    h: int
+    input_size: int | None
+    noise: int
+    d_model: int
+    hidden: int
+    critic: int
+    depth: int
+    paths: int
+    bank: int
+    walk: int
+    adversarial: float
+    signature: float
+    energy: float
+    context: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | Sequence[str | Mapping[str, Any] | tuple[type, Mapping[str, Any]]] | None
+    max_steps: int | None
+    max_epochs: int | None
+    optimizer: str
+    learning_rate: float
+    weight_decay: float
+    schedule: str
+    gradient_clip: float | None
+    batch_size: int
+    drop_last: bool
+    validate_every: int | None
+    early_stop_patience: int | None
+    val_size: float | int | None
+    calibration_share: float
+    loss: str | Mapping[str, Any]
+    scaler: str | None
+    scaler_scope: str
+    short: str
+    seed: int
+    threads: int | None
+    checkpoint_every: int | None
+    accelerator: str
+    devices: int | list[int]
+    strategy: str
+    precision: int | str
+    trainer_kwargs: Mapping[str, Any] | None
+    alias: str | None
+    def __init__(
+        self, h: int, input_size: int | None = None, *, noise: int = 3, d_model: int = 16, hidden: int = 64,
+        critic: int = 16, depth: int = 3, paths: int = 8, bank: int = 64, walk: int = 10, adversarial: float = 0.1,
+        signature: float = 1.0, energy: float = 1.0,
+        context: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | Sequence[str | Mapping[str, Any] | tuple[type, Mapping[str, Any]]] | None = None,
+        max_steps: int | None = None, max_epochs: int | None = None, optimizer: str = 'adam',
+        learning_rate: float = 0.001, weight_decay: float = 0.0, schedule: str = 'constant',
+        gradient_clip: float | None = None, batch_size: int = 32, drop_last: bool = False,
+        validate_every: int | None = None, early_stop_patience: int | None = None, val_size: float | int | None = 0.1,
+        calibration_share: float = 0.5, loss: str | Mapping[str, Any] = 'mse', scaler: str | None = 'standard',
+        scaler_scope: str = 'series', short: str = 'drop', seed: int = 0, threads: int | None = None,
+        checkpoint_every: int | None = None, accelerator: str = 'auto', devices: int | list[int] = 1,
+        strategy: str = 'auto', precision: int | str = 32, trainer_kwargs: Mapping[str, Any] | None = None,
         alias: str | None = None,
     ) -> None: ...
 
@@ -803,6 +890,7 @@ class Ensemble(_Estimator):
     align: Literal['time', 'end']
     calibrate: bool
     alias: str | None
+    h: int
     def __init__(
         self, models: Sequence[Any], combine: str = 'mean', *, metric: str = 'mae', val_windows: int = 3,
         step_size: int | None = None, rounds: int = 50, align: Literal['time', 'end'] = 'time',
@@ -1049,6 +1137,84 @@ class LightNet(_Estimator):
         alias: str | None = None,
     ) -> None: ...
 
+class MFMGCN(_Estimator):
+    """An encoder and a decoder of graph-convolutional GRU cells, and one linear map for every station and step.
+
+    A convolution from i to o numbers over R graphs has (R + 1) i o + R + o parameters, and a cell those from i + H to
+    2 H and from i + H to H, with e (i + 1 + 2 N) of a dynamic graph. With N stations of F factors, O outputs, f
+    covariates known ahead, q known up to the cutoff and p coordinates, i is F + q + f + p in the encoder and
+    F O + f + p in the decoder; R = F, 2 more with coordinates, 1 more with `dynamic`. The head has (H + 1) F O.
+
+    Args:
+        coordinates: Latitude, longitude and, if wanted, altitude of each station, in the order of the channels: with
+            `channels_from="unique_id"` that of the sorted names. None leaves out the graphs that need them.
+        factors: Targets of each station; channels are station after station.
+        hidden: Width of each station's state.
+        links: Stations that each is linked to in the distance and the neighbour graph.
+        quantile: Correlations below this quantile of all make no link.
+        dynamic: A graph that follows the values, besides.
+        embedding: Width of what the dynamic graph learns of each station.
+        from_last: Forecast what is added to the last values.
+
+    Raises:
+        ArgumentError: a size is out of range, or `coordinates` or `factors` do not fit the channels.
+
+    It forecasts h steps from the last input_size (None: 2 h, rounded up to a season). The arguments of training
+    are those of `tsforge.training.arguments.TrainArguments`; docs/encoders.md tells of encoders.
+    """
+    h: int
+    input_size: int | None
+    coordinates: Sequence[Sequence[float | int]] | None
+    factors: int
+    hidden: int
+    links: int
+    quantile: float | int
+    dynamic: bool
+    embedding: int
+    from_last: bool
+    context: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | Sequence[str | Mapping[str, Any] | tuple[type, Mapping[str, Any]]] | None
+    max_steps: int | None
+    max_epochs: int | None
+    optimizer: str
+    learning_rate: float
+    weight_decay: float
+    schedule: str
+    gradient_clip: float | None
+    batch_size: int
+    drop_last: bool
+    validate_every: int | None
+    early_stop_patience: int | None
+    val_size: float | int | None
+    calibration_share: float
+    loss: str | Mapping[str, Any]
+    scaler: str | None
+    scaler_scope: str
+    short: str
+    seed: int
+    threads: int | None
+    checkpoint_every: int | None
+    accelerator: str
+    devices: int | list[int]
+    strategy: str
+    precision: int | str
+    trainer_kwargs: Mapping[str, Any] | None
+    alias: str | None
+    def __init__(
+        self, h: int, input_size: int | None = None, *, coordinates: Sequence[Sequence[float | int]] | None = None,
+        factors: int = 1, hidden: int = 64, links: int = 4, quantile: float | int = 0.5, dynamic: bool = True,
+        embedding: int = 8, from_last: bool = True,
+        context: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | Sequence[str | Mapping[str, Any] | tuple[type, Mapping[str, Any]]] | None = None,
+        max_steps: int | None = None, max_epochs: int | None = None, optimizer: str = 'adam',
+        learning_rate: float = 0.001, weight_decay: float = 0.0, schedule: str = 'constant',
+        gradient_clip: float | None = None, batch_size: int = 32, drop_last: bool = False,
+        validate_every: int | None = None, early_stop_patience: int | None = None, val_size: float | int | None = 0.1,
+        calibration_share: float = 0.5, loss: str | Mapping[str, Any] = 'mse', scaler: str | None = 'standard',
+        scaler_scope: str = 'series', short: str = 'drop', seed: int = 0, threads: int | None = None,
+        checkpoint_every: int | None = None, accelerator: str = 'auto', devices: int | list[int] = 1,
+        strategy: str = 'auto', precision: int | str = 32, trainer_kwargs: Mapping[str, Any] | None = None,
+        alias: str | None = None,
+    ) -> None: ...
+
 class MLP(_Estimator):
     """A multilayer perceptron over the look-back, and over the covariates of look-back and horizon.
 
@@ -1261,6 +1427,7 @@ class MultiFIT(_Estimator):
     anchor: str
     clock: bool
     dropout: float | int
+    task: str | Mapping[str, Any]
     context: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | Sequence[str | Mapping[str, Any] | tuple[type, Mapping[str, Any]]] | None
     max_steps: int | None
     max_epochs: int | None
@@ -1289,10 +1456,11 @@ class MultiFIT(_Estimator):
     trainer_kwargs: Mapping[str, Any] | None
     alias: str | None
     def __init__(
-        self, h: int, input_size: int | None = None, *, variant: str = 'multifit', supports: int = 3,
+        self, h: int | None = None, input_size: int | None = None, *, variant: str = 'multifit', supports: int = 3,
         groups: Sequence[Sequence[int]] | None = None, n_groups: int = 2, d_model: int = 16, hidden: int = 64,
         bidirectional: bool = True, delta: str = 'time', delta_scale: str = 'log', mean: str = 'sequence',
         anchor: str = 'last', clock: bool = True, dropout: float | int = 0.1,
+        task: str | Mapping[str, Any] = 'forecast',
         context: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | Sequence[str | Mapping[str, Any] | tuple[type, Mapping[str, Any]]] | None = None,
         max_steps: int | None = None, max_epochs: int | None = None, optimizer: str = 'adam',
         learning_rate: float = 0.001, weight_decay: float = 0.0, schedule: str = 'constant',
@@ -1917,6 +2085,7 @@ class TimesNet(_Estimator):
     num_kernels: int
     dropout: float
     periods: str
+    task: str | Mapping[str, Any]
     encoder: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | None
     context: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | Sequence[str | Mapping[str, Any] | tuple[type, Mapping[str, Any]]] | None
     max_steps: int | None
@@ -1946,8 +2115,9 @@ class TimesNet(_Estimator):
     trainer_kwargs: Mapping[str, Any] | None
     alias: str | None
     def __init__(
-        self, h: int, input_size: int | None = None, *, d_model: int = 16, d_ff: int = 32, e_layers: int = 2,
-        top_k: int = 5, num_kernels: int = 6, dropout: float = 0.1, periods: str = 'window',
+        self, h: int | None = None, input_size: int | None = None, *, d_model: int = 16, d_ff: int = 32,
+        e_layers: int = 2, top_k: int = 5, num_kernels: int = 6, dropout: float = 0.1, periods: str = 'window',
+        task: str | Mapping[str, Any] = 'forecast',
         encoder: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | None = None,
         context: str | Mapping[str, Any] | tuple[type, Mapping[str, Any]] | Sequence[str | Mapping[str, Any] | tuple[type, Mapping[str, Any]]] | None = None,
         max_steps: int | None = None, max_epochs: int | None = None, optimizer: str = 'adam',

@@ -18,8 +18,9 @@ class Batch:
         past: Targets of the look-back.
         past_mask: Where `past` was observed.
         series: Row of each window's series in the key table; -1 where the series was not there in training.
-        future: Targets of the horizon; absent in prediction.
-        future_mask: Where `future` was observed.
+        future: What is asked for: targets of the horizon; of the look-back, where a task reconstructs it; or one cell
+            with the number of the class. Absent in prediction.
+        future_mask: Where `future` was observed, and counts.
         past_covariates: Known up to the cutoff.
         future_covariates: Known ahead: over look-back and horizon.
         static_numeric: Numbers of the series, standardised over the series of the training part.
@@ -33,8 +34,8 @@ class Batch:
     past: Float[Tensor, "batch lookback channel"]
     past_mask: Bool[Tensor, "batch lookback channel"]
     series: Int[Tensor, " batch"]
-    future: Float[Tensor, "batch h channel"] | None = None
-    future_mask: Bool[Tensor, "batch h channel"] | None = None
+    future: Float[Tensor, "batch h answer"] | None = None
+    future_mask: Bool[Tensor, "batch h answer"] | None = None
     past_covariates: Float[Tensor, "batch lookback p"] | None = None
     future_covariates: Float[Tensor, "batch window f"] | None = None
     static_numeric: Float[Tensor, "batch s"] | None = None
@@ -62,6 +63,12 @@ class Batch:
             for name, part in vars(self).items()
         ]
         return [Batch(*parts) for parts in zip(*columns, strict=True)]
+
+    def twice(self) -> "Batch":
+        """The windows, and after them the same windows again."""
+        return replace(self, **{
+            name: torch.cat([part, part]) for name, part in self._parts() if name != "channel_static"
+        })
 
     def _map(self, change) -> "Batch":
         return replace(self, **{name: change(part) for name, part in self._parts()})

@@ -1,7 +1,7 @@
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tsforge.data.splits import Parts, held_back_cutoffs, split_rows, training_cutoffs
@@ -147,3 +147,128 @@ def test_short_series_are_named_where_they_are_to_be_an_error():
         training_cutoffs(parts, 6, 4, "raise", store.ids)
     with pytest.raises(FrameError, match=r"Series 's0' has 50 training rows.*\(3 series"):
         training_cutoffs(parts, 60, 4, "drop", store.ids)
+
+
+# --- irregular rows: steps are grid units, here of 8 ------------------------------------------------------------------
+
+STAMPS = st.lists(
+    st.lists(st.integers(0, 200), min_size=2, max_size=40, unique=True).map(sorted), min_size=1, max_size=4
+)
+GRID = 8
+
+
+def irregular(stamps, ahead: int = 0):
+    """Times are eighths of a step, which floats hold exactly."""
+    ids, ds = np.repeat([f"s{k}" for k in range(len(stamps))], [len(s) for s in stamps]), np.concatenate(stamps)
+    table = pl.DataFrame({"unique_id": ids, "ds": ds, "y": ds * 1.0})
+    return build_store(Frame(table, freq="irregular", grid=f"{GRID}i"), ahead=ahead)
+
+
+def looked_at(store, cutoff: int, h: int) -> list[int]:
+    """The rows that are targets of a window, found one by one: the nearest within half a step, the earlier of two."""
+    assert store.marks is not None
+    s = int(store.series_of(np.array([cutoff]))[0])
+    found = []
+    for k in range(1, h + 1):
+        wanted = store.marks[cutoff] + k * GRID
+        apart = [(abs(store.marks[row] - wanted), row) for row in range(int(store.starts[s]), int(store.ends[s]))]
+        found += [min(apart)[1]] if min(apart)[0] <= GRID / 2 else []
+    return found
+
+
+@given(STAMPS, st.integers(1, 4), st.integers(1, 5), VAL, SHARE)
+def test_targets_of_irregular_windows_lie_in_the_part_they_are_for(stamps, h, input_size, val_size, share):
+    assume(holds_a_window(val_size, h))
+    store = irregular(stamps)
+    parts = split_rows(store, h, val_size, share, input_size)
+    held = dict(zip(("stop", "calibrate"), held_back_cutoffs(parts, h), strict=True))
+    try:
+        held["train"] = training_cutoffs(parts, input_size, h, "drop", store.ids)
+    except FrameError:
+        assert (parts.after_cutoffs(parts.train, h) - parts.starts < input_size).all()
+    bounds = {"train": (parts.starts, parts.train), "stop": (parts.train, parts.stop),
+              "calibrate": (parts.stop, parts.end)}
+    for name, index in held.items():
+        low, high = bounds[name]
+        for s, cutoff in windows_of(index):
+            assert all(low[s] <= row < high[s] for row in looked_at(store, cutoff, h))
+            assert name == "train" or cutoff >= low[s] - 1
+
+
+@given(STAMPS, st.integers(1, 4), st.integers(1, 5), VAL, SHARE)
+def test_there_is_an_irregular_window_wherever_its_last_step_is_within_the_part(stamps, h, input_size, val_size, share):
+    assume(holds_a_window(val_size, h))
+    store = irregular(stamps)
+    assert store.marks is not None
+    parts = split_rows(store, h, val_size, share, input_size)
+    stopping, calibrating = held_back_cutoffs(parts, h)
+    train, stop, calibrate = set(), set(), set()
+    for s in range(len(stamps)):
+        for cutoff in range(parts.starts[s], parts.end[s]):
+            over = store.marks[cutoff] + h * GRID
+            if cutoff - input_size + 1 >= parts.starts[s] and over <= store.marks[int(parts.train[s]) - 1]:
+                train.add((s, cutoff))
+            if parts.train[s] <= cutoff + 1 and over <= store.marks[int(parts.stop[s]) - 1]:
+                stop.add((s, cutoff))
+            if parts.stop[s] <= cutoff + 1 and over <= store.marks[int(parts.end[s]) - 1]:
+                calibrate.add((s, cutoff))
+    assert (windows_of(stopping), windows_of(calibrating)) == (stop, calibrate)
+    for s in range(len(stamps)):  # what is held back leaves windows of each kind, or nothing is
+        kinds = [any(of == s for of, _ in windows) for windows in (train, stop, calibrate)]
+        assert kinds[0] or parts.train[s] == parts.end[s]
+        assert kinds[1] == (parts.stop[s] > parts.train[s])
+        assert kinds[2] == (parts.end[s] > parts.stop[s])
+    if train:
+        assert windows_of(training_cutoffs(parts, input_size, h, "drop", store.ids)) == train
+    else:
+        with pytest.raises(FrameError, match=r"grid steps, and a window needs input_size = \d rows and h = \d grid"):
+            training_cutoffs(parts, input_size, h, "drop", store.ids)
+
+
+def test_counted_by_rows_a_training_target_would_be_held_back():
+    store = irregular([list(range(0, 400, 2))])  # four rows a step
+    parts = split_rows(store, 3, 10, 0.0, 4)
+    by_rows = Parts(parts.starts, parts.train, parts.stop, parts.end)
+    reach = [max(max(looked_at(store, c, 3)) for _, c in windows_of(training_cutoffs(p, 4, 3, "drop", store.ids)))
+             for p in (parts, by_rows)]
+    assert reach[0] == parts.train[0] - 1
+    assert reach[1] > parts.train[0] + 3
+
+
+@settings(max_examples=30)
+@given(STAMPS, st.integers(1, 4), VAL, SHARE)
+def test_an_irregular_series_is_divided_alike_alone_and_in_company(stamps, h, val_size, share):
+    assume(holds_a_window(val_size, h))
+    store, ahead = irregular(stamps), irregular(stamps, ahead=h)
+    parts = split_rows(store, h, val_size, share)
+    later = split_rows(ahead, h, val_size, share)
+    for s, own in enumerate(stamps):
+        alone = split_rows(irregular([own]), h, val_size, share)
+        for part in ("train", "stop", "end"):
+            assert getattr(parts, part)[s] - parts.starts[s] == getattr(alone, part)[0]
+            assert getattr(later, part)[s] - later.starts[s] == getattr(alone, part)[0]
+
+
+@given(LENGTHS, st.integers(1, 6), st.integers(1, 8), VAL, SHARE, st.sampled_from(["drop", "pad"]))
+def test_irregular_rows_on_the_grid_are_divided_as_regular_ones(lengths, h, input_size, val_size, share, short):
+    assume(holds_a_window(val_size, h))
+    found = []
+    for store in (store_of(lengths), irregular([[GRID * k for k in range(n)] for n in lengths])):
+        parts = split_rows(store, h, val_size, share, input_size)
+        rows = [getattr(parts, name).tolist() for name in ("starts", "train", "stop", "end")]
+        try:
+            train = windows_of(training_cutoffs(parts, input_size, h, short, store.ids))
+        except FrameError:
+            train = None
+        found.append((rows, train, [windows_of(index) for index in held_back_cutoffs(parts, h)]))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(("h", "val_size", "share", "expected"), [
+    (1, 3, 0.0, (4, 6, 6)), (1, 0.3, 0.0, (4, 6, 6)), (1, 4, 0.5, (2, 4, 6)), (1, 2, 0.5, (4, 5, 6)),
+    (2, 2, 0.5, (4, 6, 6)), (1, None, 0.5, (6, 6, 6)), (1, 9, 0.5, (6, 6, 6)),
+])
+def test_held_back_steps_of_irregular_rows_are_time(h, val_size, share, expected):
+    store = irregular([[0, 8, 44, 50, 60, 75]])  # 1, 2, 3, 4, 9 steps before the end it is 67, 59, 51, 43, 3
+    parts = split_rows(store, h, val_size, share)
+    assert (parts.train[0], parts.stop[0], parts.end[0]) == expected

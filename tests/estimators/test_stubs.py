@@ -23,7 +23,7 @@ tsforge.WindowSplit(h=1, time_col="when")
 """
 WRONG = {
     "tsforge.TimesNet(h=1, d_modle=3)": 'No parameter named "d_modle"',
-    "tsforge.TimesNet(d_model=3)": 'Argument missing for parameter "h"',
+    "tsforge.DLinear(kernel_size=3)": 'Argument missing for parameter "h"',
     "tsforge.DLinear(h='1')": "cannot be assigned to parameter \"h\" of type \"int\"",
     "model.fit([], season_length=7)": 'No parameter named "season_length"',
     "model.predict(futr_df=[])": 'No parameter named "futr_df"',

@@ -423,3 +423,40 @@ def test_in_half_precision_it_forecasts_nearly_the_same(decode):
 def test_what_cannot_work_is_refused_with_what_to_give(arguments, said):
     with pytest.raises(ArgumentError, match=said):
         Chimera(**{**SIZES, **arguments})
+
+
+@pytest.mark.parametrize("task", ["imputation", "anomaly"])
+def test_it_reconstructs_each_step_from_the_features_of_all_with_hidden_cells_at_the_mean(task):
+    model, mask = network(task=task, h=0, outputs=2), torch.rand(2, 5, 3) < 0.7
+    mask[:, 0] = True
+    past = waves() * mask
+    observed = past.masked_fill(~mask, torch.nan)
+    mean = observed.nanmean(1, keepdim=True)
+    deviation = ((observed - mean).square().nanmean(1, keepdim=True) + 1e-5).sqrt()
+    x = ((past - mean) / deviation).masked_fill(~mask, 0)
+    for window in range(2):
+        z = features(model, x[window].T)
+        state = torch.einsum("st,vtd->svd", model.horizon.weight, z) + model.horizon.bias[:, None, None]
+        y = state @ model.point.weight.T + model.point.bias + state @ model.offsets.weight.T + model.offsets.bias
+        expected = y * deviation[window, 0, :, None] + mean[window, 0, :, None]
+        assert apart(model(batch_of(past, mask))[window], expected) < 1e-10
+    late = past.clone()
+    late[:, -1] += 3 * mask[:, -1]
+    assert apart(model(batch_of(late, mask))[:, 0], model(batch_of(past, mask))[:, 0]) > 1e-3  # it looks ahead
+
+
+def test_it_classifies_by_the_mean_feature_of_observed_steps():
+    model, past = network(task="classification", classes=4, h=0), waves()
+    mask = torch.ones(2, 5, 3, dtype=torch.bool)
+    mask[:, :2] = False
+    expected = torch.stack([features(model, window.T)[:, 2:].mean((0, 1)) for window in past])
+    expected = expected @ model.point.weight.T + model.point.bias
+    assert apart(model(batch_of(past, mask)), expected) < 1e-10
+    assert apart(model(batch_of(past)), expected) > 1e-3  # padding that speaks
+    assert model.horizon is None
+    assert sum(p.numel() for p in model.point.parameters()) == 4 * (3 + 1)
+
+
+def test_beside_the_forecast_nothing_runs_past_the_end_of_a_window():
+    with pytest.raises(ArgumentError, match="decode='direct'"):
+        network(task="anomaly", h=0, decode="closed_loop")

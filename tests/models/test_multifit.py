@@ -435,3 +435,18 @@ def test_with_30_percent_of_the_points_missing_it_forecasts_nearly_as_well_as_fr
     monkeypatch.setattr(MultiFIT, "context", lambda self, batch, read=MultiFIT.context: read(
         self, replace(batch, past_mask=torch.ones_like(batch.past_mask))))
     assert error_on_etth1(0.3) > 1.5 * whole  # the control: what is missing read as 0
+
+
+@pytest.mark.parametrize("arguments", [{}, TWO, {"variant": "fit", "delta": "count"}], ids=str)
+def test_it_classifies_by_its_equations_from_values_as_they_are(arguments):
+    model, batch = network(task="classification", classes=4, h=0, **arguments), windows()
+    expected = torch.stack([
+        model.head.weight @ torch.cat([pooled(model, batch.past[n], batch.past_mask[n], batch.times[n], g)
+                                       for g in range(model.n_groups)]) + model.head.bias
+        for n in range(len(batch))
+    ])
+    assert_close(model(batch), expected, rtol=1e-9, atol=1e-9)
+    width = model.head.in_features
+    assert sum(p.numel() for p in model.head.parameters()) == (width + 1) * 4
+    raised = batch_of(batch.past + batch.past_mask, batch.past_mask, gaps=batch.gaps, times=batch.times)
+    assert (model(raised) - expected)[:-1].abs().max() > 1e-3  # the level tells classes apart

@@ -338,3 +338,49 @@ def test_a_value_that_cannot_work_is_named(argument):
     (name, value), = argument.items()
     with pytest.raises(ArgumentError, match=f"{name}={value!r}"):
         TimesNet(**{**SIZES, **argument})
+
+
+ASKED = {"h": 0, "input_size": 12}
+
+
+def latent(model, x):
+    """The published blocks on a window that is embedded and not extended."""
+    ring = torch.cat([x[:, -1:], x, x[:, :1]], 1)
+    x = F.conv1d(ring.mT, model.embedding.value.weight).mT + published_position(model)
+    for block in model.blocks:
+        x = model.norm(published_block(block, x, model.top_k, model.input_size))
+    return x
+
+
+@pytest.mark.parametrize("task", ["imputation", "anomaly"])
+def test_it_reconstructs_as_published_with_hidden_cells_at_the_mean_of_the_observed_ones(task):
+    model, mask = network(task=task, periods="batch", outputs=2, **ASKED), torch.rand(4, 12, 3) < 0.7
+    past = waves() * mask
+    observed = past.masked_fill(~mask, torch.nan)
+    mean = observed.nanmean(1, keepdim=True)
+    deviation = ((observed - mean).square().nanmean(1, keepdim=True) + 1e-5).sqrt()
+    y = latent(model, ((past - mean) / deviation).masked_fill(~mask, 0))
+    y = F.linear(y, model.head.weight, model.head.bias).reshape(4, 12, 3, 2)
+    expected = y * deviation[..., None] + mean[..., None]
+    assert_close(model(batch_of(past, mask)), expected, rtol=1e-10, atol=1e-10)
+    assert_close(model(batch_of(past + 50 * ~mask, mask)), expected, rtol=1e-10, atol=1e-10)  # whatever stands there
+    assert (model(batch_of(past)) - expected).abs().max() > 1e-3  # the zeros taken for observations
+
+
+def test_it_classifies_as_published_without_normalisation_and_deaf_to_padding():
+    model, past = network(task="classification", classes=4, periods="batch", **ASKED), waves()
+    mask = torch.ones(4, 12, 3, dtype=torch.bool)
+    mask[:, :3] = False
+    expected = F.linear((F.gelu(latent(model, past)) * mask[..., :1]).flatten(1), model.head.weight, model.head.bias)
+    assert_close(model(batch_of(past, mask)), expected, rtol=1e-10, atol=1e-10)
+    assert (model(batch_of(past)) - expected).abs().max() > 1e-3  # padding that speaks
+    assert (model(batch_of(past + 1, mask)) - expected).abs().max() > 1e-3  # the level tells classes apart
+
+
+def test_heads_of_tasks_have_the_parameters_of_their_parts():
+    blocks = 3 * 7 * 16 + 3 * (2 * 286 * 16 * 32 + 6 * (16 + 32)) + 2 * 16
+    sizes = {"d_model": 16, "d_ff": 32, "e_layers": 3}
+    rebuilt = TimesNet(0, 48, 7, 2, task="imputation", **sizes)
+    assert sum(p.numel() for p in rebuilt.parameters()) == blocks + (16 + 1) * 7 * 2
+    classes = TimesNet(0, 48, 7, task="classification", classes=5, **sizes)
+    assert sum(p.numel() for p in classes.parameters()) == blocks + (48 * 16 + 1) * 5

@@ -15,7 +15,7 @@ class Numbers(Windows):
     """Windows that are their numbers."""
 
     def __init__(self, count: int) -> None:
-        self.count = count
+        self.count, self.drawn = count, False
 
     def __len__(self) -> int:
         return self.count

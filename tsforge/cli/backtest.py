@@ -64,7 +64,7 @@ def backtest(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Score models on windows that they never saw, beside seasonal naive."""
+    """Score models on windows that they never saw, beside seasonal naive where rows are regular."""
     begin(quiet=quiet, debug=debug)
     from tsforge.data.load import load
     from tsforge.estimators.backtests import Backtest, write_backtest
@@ -77,9 +77,12 @@ def backtest(
     if align not in ("time", "end"):
         raise ArgumentError(f"--align {align!r}: wanted time or end.")
     models = models_of(model or ["dlinear"], h, input_size, set_ or [])
-    partial = partial_of(out)
+    partial, frame = partial_of(out), load(source, **roles)
+    if frame.schema.irregular and "seasonal_naive" not in (model or []):
+        models = [made for made in models if made.key != "seasonal_naive"]
+        say("note: SeasonalNaive takes no irregular rows and is left out.")
     try:
-        run = Backtest(models, load(source, **roles), n_windows=windows, step_size=step, refit=refit, align=align,
+        run = Backtest(models, frame, n_windows=windows, step_size=step, refit=refit, align=align,
                        level=numbers(level, "--level"), metrics=metric or ["mse", "mae", "smape", "mase"],
                        engine=engine, workers=workers, folder=partial, overwrite=overwrite)
     except KeyboardInterrupt:

@@ -32,6 +32,9 @@ def fit(
     source: Annotated[str, typer.Argument(metavar="DATA|RECIPE", help="A file, a dataset, or a recipe (.yaml).")],
     model: Annotated[str | None, typer.Option("--model", help="Name of a model; see `tsforge list models`.")] = None,
     h: Annotated[int | None, typer.Option("--h", help="Steps to forecast.")] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", help="imputation, anomaly or classification, in place of a forecast.")
+    ] = None,
     input_size: Annotated[int | None, typer.Option("--input-size", help="Past steps the model sees.")] = None,
     encoder: Annotated[
         str | None, typer.Option("--encoder", help="Name of an encoder in the model; see `tsforge list encoders`.")
@@ -47,6 +50,9 @@ def fit(
     past: Past = None,
     future: Future = None,
     static: Static = None,
+    labels: Annotated[
+        str | None, typer.Option("--labels", help="Column, or file of unique_id and class, of a classification.")
+    ] = None,
     id_col: IdCol = None,
     time_col: TimeCol = None,
     freq: Freq = None,
@@ -64,15 +70,17 @@ def fit(
     from tsforge.training.recipe import read_recipe
 
     roles = Roles(target, past, future, static, id_col, time_col, freq, season, calendar, encoding).given()
+    roles |= {} if labels is None else {"labels": labels}
     is_recipe = source.endswith((".yaml", ".yml"))
-    if is_recipe and (roles or any(value is not None for value in (model, h, input_size, encoder, context or None))):
+    stated_here = (model, h, task, input_size, encoder, context or None)
+    if is_recipe and (roles or any(value is not None for value in stated_here)):
         raise ArgumentError(
-            "A recipe states its model, sizes and roles; change them with --set, as in --set model.h=24."
+            "A recipe states its model, task, sizes and roles; change them with --set, as in --set model.h=24."
         )
     ways = _ways(encoder, context or [])
-    stated = source if is_recipe else stated_of("fit", source, model, h, input_size, roles) | ways
+    stated = source if is_recipe else stated_of("fit", source, model, h, input_size, roles, task) | ways
     recipe = read_recipe(stated, set_ or [])
-    place = out or Path("runs") / (Path(source).stem if is_recipe else name_of(source, recipe.model))
+    place = out or Path("runs") / (Path(source).stem if is_recipe else name_of(source, recipe.model, recipe.task))
     if resume and place.exists() and not overwrite:
         from tsforge.estimators.run import finished_run
 
@@ -97,12 +105,14 @@ def fit(
         v = result.validation
         say(f"validation: {v['metric']} {v['value']:.6g} over {v['windows']} windows before the test part")
     if result.test:
-        show_table(result.table, f"test part: {result.windows} windows of {result.model.h} steps")
-    say(f"The run is in {place}. Forecast with: tsforge predict {place}")
+        windows = f": {result.windows} windows of {result.model.h} steps" if result.windows else ""
+        show_table(result.table, f"test part{windows}")
+    say(f"The run is in {place}. {next_command(recipe.task).format(place)}")
 
 
 def stated_of(
-    command: str, source: str, model: str | None, h: int | None, input_size: int | None, roles: dict[str, Any]
+    command: str, source: str, model: str | None, h: int | None, input_size: int | None, roles: dict[str, Any],
+    task: str | None = None,
 ) -> dict[str, Any]:
     """What a command line states of a run, as a recipe does.
 
@@ -111,10 +121,21 @@ def stated_of(
     """
     if model is None:
         raise ArgumentError(f"{command} needs a model: --model dlinear --h 24; see `tsforge list models`.")
-    if h is None:
+    asked = {} if task in (None, "forecast") else {"task": task}
+    if h is None and not asked:
         raise ArgumentError(f"{command} needs the number of steps to forecast: --h 24.")
-    stated = {"name": model, "h": h} | ({} if input_size is None else {"input_size": input_size})
-    return {"frame": {"data": source, **roles}, "model": stated}
+    sizes = {name: size for name, size in (("h", h), ("input_size", input_size)) if size is not None}
+    return {"frame": {"data": source, **roles}, "model": {"name": model, **sizes}, **asked}
+
+
+def next_command(task: Any) -> str:
+    """What to do with a run of this task, `{}` in the place of its folder."""
+    name = task.get("name") if isinstance(task, dict) else task
+    return {
+        "imputation": "Fill in missing values with: tsforge impute {} --data FILE",
+        "anomaly": "Look for anomalies with: tsforge anomalies {} --data FILE",
+        "classification": "Classify other series with: tsforge predict {} --data FILE",
+    }.get(name or "", "Forecast with: tsforge predict {}")
 
 
 def _ways(encoder: str | None, context: list[str]) -> dict[str, Any]:
@@ -123,7 +144,8 @@ def _ways(encoder: str | None, context: list[str]) -> dict[str, Any]:
     return {way: spec for way, spec in ways.items() if spec}
 
 
-def name_of(source: str, model: dict[str, Any]) -> str:
-    """`dlinear_co2_52`; what no file is called everywhere is left out."""
+def name_of(source: str, model: dict[str, Any], task: Any = None) -> str:
+    """`dlinear_co2_52`, `timesnet_co2_imputation`; what no file is called everywhere is left out."""
     data = Path(source).name.partition(".")[0]
-    return re.sub(r"[^\w=-]+", "-", f"{model.get('name', 'models')}_{data}_{model.get('h')}").strip("-")
+    last = task.get("name") if isinstance(task, dict) else task or model.get("h")
+    return re.sub(r"[^\w=-]+", "-", f"{model.get('name', 'models')}_{data}_{last}").strip("-")

@@ -8,12 +8,15 @@ import typer
 
 from tsforge.cli import (
     adapt,
+    anomalies,
     backtest,
     bench,
     compare,
     dashboard,
     data,
     fit,
+    generate,
+    impute,
     list_rows,
     predict,
     report,
@@ -32,6 +35,9 @@ app = typer.Typer(
 app.command("fit")(fit.fit)
 app.command("predict")(predict.predict)
 app.command("backtest")(backtest.backtest)
+app.command("generate")(generate.generate)
+app.command("impute")(impute.impute)
+app.command("anomalies")(anomalies.anomalies)
 app.command("adapt")(adapt.adapt)
 app.command("report")(report.report)
 app.command("study")(study.study)

@@ -44,15 +44,33 @@ def predict(
         "h": h, "future": None if future_data is None else read_table(future_data),
         "level": numbers(level, "--level"), "quantiles": numbers(quantiles, "--quantiles"),
     }
-    frame, partial = None if data is None else _table(data), partial_of(out)
+    frame, partial = None if data is None else table_of(data), partial_of(out)
     if engine is None:
-        table = to_polars(open_run(run).predict(frame, **asked))[0]
+        table = to_polars(_answer(open_run(run), frame, asked))[0]
     else:
         table = _in_shards(run, frame, partial, engine, workers, overwrite=overwrite, **asked)
+    hand_over(table, out, json=json)
+    if out is not None and engine is not None and partial is not None:
+        WorkFolder(partial).remove()
+
+
+def _answer(model: Any, frame: Any, asked: dict[str, Any]) -> Any:
+    """The forecasts of a run; of a classifier the classes."""
+    task = getattr(model, "task", "forecast")
+    if (task if isinstance(task, str) else task["name"]) != "classification":
+        return model.predict(frame, **asked)
+    if frame is None or any(value not in (None, []) for value in asked.values()):
+        raise ArgumentError("A classifier is asked about other series: give --data, and neither --h nor levels.")
+    return model.predict_class(frame)
+
+
+def hand_over(answer: Any, out: Path | None, *, json: bool) -> None:
+    """A table to its file, or to standard output as CSV or JSON."""
+    from tsforge.frame.canonical import to_polars
+
+    table = to_polars(answer)[0]
     if out is not None:
         write_table(table, out)
-        if engine is not None and partial is not None:
-            WorkFolder(partial).remove()
         show_json({"out": str(out), "rows": len(table)}) if json else say(f"{len(table)} rows are in {out}.")
     elif json:
         show_json(table.to_dicts())
@@ -75,8 +93,8 @@ def _in_shards(
         raise
 
 
-def _table(source: str) -> Any:
-    """A table to forecast after; it is read with the roles of the run, also where it is a dataset."""
+def table_of(source: str) -> Any:
+    """A table to ask a run about; it is read with the roles of the run, also where it is a dataset."""
     from tsforge.data import DATASETS
     from tsforge.data.files import read_table
     from tsforge.data.load import load

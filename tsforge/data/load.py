@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from tsforge.data import DATASETS
-from tsforge.data.files import read_table
+from tsforge.data.files import READERS, read_table
 from tsforge.data.mapped import HEAD, open_store
 from tsforge.errors import ArgumentError, DataNotFoundError, UnknownArgumentError, suggest
 from tsforge.frame.frame import Frame, as_frame
 
 ROLES = tuple(name for name in signature(Frame.__init__).parameters if name not in ("self", "df"))
+BESIDE = ("static", "labels")  # roles that may be a second table
 INTEGER = re.compile(r"[-+]?[0-9]+")
 FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 WORDS = {"true": True, "false": False, "null": None, "~": None, "": None}
@@ -26,7 +27,8 @@ def load(source: Any, /, **arguments: Any) -> Frame:
         source: A name of the catalog (`"etth1"`), with arguments after a colon (`"chaos:system=Lorenz,n=4000"`), a
             path of a file, of a folder of parquet files or of a store, a table, or a Frame. A name of the catalog wins
             over a file of that name; `"./etth1"` or a `Path` means the file.
-        arguments: Those of the dataset, and the roles of `Frame`; a role given here wins over the dataset's own.
+        arguments: Those of the dataset, and the roles of `Frame`; a role given here wins over the dataset's own. The
+            tables of `static` and `labels` may be paths of files.
 
     Raises:
         DataNotFoundError: no dataset and no file has this name, or a file of the dataset is missing.
@@ -34,6 +36,7 @@ def load(source: Any, /, **arguments: Any) -> Frame:
         ArgumentError: an argument is written wrong, is given twice, or has a value that cannot work.
         FrameError: the table cannot be read as series.
     """
+    arguments |= {role: read_table(arguments[role]) for role in BESIDE if _is_file(arguments.get(role))}
     if not isinstance(source, (str, os.PathLike)):
         check_known("Frame", arguments, ROLES)
         return as_frame(source, **arguments)
@@ -52,6 +55,11 @@ def load(source: Any, /, **arguments: Any) -> Frame:
         return open_store(path, **arguments)
     check_known("Frame", arguments, ROLES)
     return as_frame(read_table(path), **arguments)
+
+
+def _is_file(given: Any) -> bool:
+    """Whether a role is the path of a table and not the name of a column."""
+    return isinstance(given, (str, os.PathLike)) and any(str(given).endswith(ending) for ending in READERS)
 
 
 def load_dataset(name: str, inline: dict[str, Any], arguments: dict[str, Any]) -> Frame:

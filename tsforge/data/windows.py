@@ -83,6 +83,7 @@ class Windows:
     ) -> None:
         self.prepared, self.index, self.input_size, self.h = prepared, index, input_size, h
         self.filled, self.targets = filled, targets
+        self.drawn = False  # whether a step of training draws what it asks of a window
         self.whole = np.arange(1 - input_size, h + 1)
         times = prepared.times
         self.nearest = None if times is None else Nearest(times, prepared.starts, prepared.ends, h)
@@ -115,6 +116,18 @@ class Windows:
             static_ids=None if p.static_ids is None else p.static_ids.index_select(0, keys),
             **self._clock(rows, cutoffs),
         )
+
+    def pose(self, batch: Batch, seed: int) -> Batch:
+        """A batch of training as a step asks for it, where that is drawn."""
+        raise NotImplementedError(f"{type(self).__name__} draws nothing.")
+
+    def truth(self, numbers: np.ndarray) -> np.ndarray:
+        """[window, h, channel] of scaled targets in float64, NaN where missing: on irregular rows, of the nearest."""
+        series, cutoffs = self.index.locate(numbers)
+        if self.nearest is None:
+            return self.prepared.observed(cutoffs[:, None] + np.arange(1, self.h + 1))
+        rows, near = self.nearest.rows(series, cutoffs)
+        return np.where(near[..., None], self.prepared.observed(rows), np.nan)
 
     def batches(self, parts: Sequence[np.ndarray]) -> Iterator[Batch]:
         """One batch for each array of numbers; what can be done for several in one call is."""

@@ -112,9 +112,9 @@ def _calibrated(
     if not len(windows):
         return law
     outputs = network_outputs(trained.network, windows, arguments.batch_size, arguments.accelerator)
-    series, rows = windows.index.locate(np.arange(len(windows)))
-    truth = windows.prepared.observed(rows[:, None] + np.arange(1, model.h + 1))
-    return law.fit_scores(outputs, truth, windows.prepared.known.numpy()[series], len(preparation.ids))
+    numbers = np.arange(len(windows))
+    series, _ = windows.index.locate(numbers)
+    return law.fit_scores(outputs, windows.truth(numbers), windows.prepared.known.numpy()[series], len(preparation.ids))
 
 
 def _grids(adapter: Adapter | None) -> dict[str, Any]:

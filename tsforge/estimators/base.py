@@ -17,6 +17,7 @@ from tsforge.estimators.fitted import Fitted
 from tsforge.estimators.nested import WAYS, changed, nested
 from tsforge.estimators.outputs import Outputs, cutoff_rows, truth_of
 from tsforge.estimators.parameters import unknown_argument
+from tsforge.estimators.paths import no_paths, path_frame
 from tsforge.estimators.streaming import refusal
 from tsforge.evaluation.backtest import backtest, check_column
 from tsforge.evaluation.intervals import check_levels, check_quantiles
@@ -102,7 +103,7 @@ class Estimator(BaseEstimator):
 
     def predict(
         self, X: Any = None, *, h: int | np.integer | None = None, future: Any = None, level: Levels | None = None,
-        quantiles: Levels | None = None, **unknown: Any,
+        quantiles: Levels | None = None, samples: int | None = None, **unknown: Any,
     ) -> Any:
         """Forecasts the next `h` steps of each series.
 
@@ -112,6 +113,8 @@ class Estimator(BaseEstimator):
             future: `unique_id, ds` and the covariates known ahead, for all the steps it was made for.
             level: Percents of intervals, as in `[80, 95]`.
             quantiles: Levels of single quantiles, as in `[0.1]`.
+            samples: So many paths of each series in the place of one forecast, told apart by a column `sample`; of
+                models that make paths.
             unknown: Nothing else; a word of another library gets an error that names ours.
 
         Returns:
@@ -122,15 +125,22 @@ class Estimator(BaseEstimator):
             NotFittedError: `fit` was not called.
             FrameError: the table lacks what the model was fitted with.
             CalibrationError: too few calibration windows for a level.
+            CapabilityError: `samples` of a model that makes no paths; names those that do.
             UnknownArgumentError: there is no such argument.
         """
         for name in unknown:
-            raise unknown_argument(f"{type(self).__name__}.predict", name, ("h", "future", "level", "quantiles"))
+            known = ("h", "future", "level", "quantiles", "samples")
+            raise unknown_argument(f"{type(self).__name__}.predict", name, known)
         fitted = self._fitted()
         full, h = self._steps(), self._steps(h)
         frame = fitted.context if X is None else self._read(X)
         store = build_store(frame, ahead=full, known=self._known(future))
         series, rows = np.arange(len(store.ids)), store.ends - 1
+        if samples is not None:
+            if level is not None or quantiles is not None:
+                raise ArgumentError("predict(samples=...) gives the paths; level= and quantiles= are another call.")
+            paths = self._paths(store, series, rows, samples)
+            return frame.give_back(path_frame(check_column(self.name), paths[:, :, :h], store, series, rows))
         outputs = self._outputs if X is not None else self._outputs_of_context
         columns = self._columns(outputs, store, series, rows, check_levels(level), check_quantiles(quantiles))
         table = forecast_frame(store, series, rows, {name: values[:, :h] for name, values in columns.items()})
@@ -146,6 +156,8 @@ class Estimator(BaseEstimator):
     ) -> pl.DataFrame:
         """Forecasts after each of `cutoffs` (`unique_id, cutoff`), beside the truth `y`; a forecast sees nothing later.
 
+        On irregular rows it goes on from the last row at or before a cutoff, whose time is the `cutoff` that comes out.
+
         Raises:
             NotFittedError: `fit` was not called.
             FrameError: no cutoff lies inside its series.
@@ -159,6 +171,25 @@ class Estimator(BaseEstimator):
             self._outputs, store, series, rows, check_levels(level), check_quantiles(quantiles)
         )
         return forecast_frame(store, series, rows, columns, with_cutoff=True, truth=True)
+
+    def generate(self, n: int = 100, length: int | None = None, *, seed: int | None = None) -> pl.DataFrame:
+        """Series that were never seen, like those it was fitted on; of models that make paths.
+
+        Args:
+            n: How many.
+            length: Steps of each; None is `h`. Longer ones go on from themselves.
+            seed: Of the draws; None is that of the model. Series i is the same for every n.
+
+        Returns:
+            `unique_id` "path-0", ..., `ds` 0, 1, ... and the targets in the user's units: a table to fit on. Score it
+            with `tsforge.evaluation.generation_scores`, and always look at independence.
+
+        Raises:
+            CapabilityError: the model makes no paths; names those that do.
+            NotFittedError: `fit` was not called.
+            ArgumentError: a number is below 1.
+        """
+        raise no_paths("generate", type(self).__name__)
 
     def update(self, X: Any) -> "Estimator":
         """Reads rows that follow those it knows, at a cost that does not depend on how many it knows.
@@ -214,7 +245,7 @@ class Estimator(BaseEstimator):
         return Path(path)
 
     def to_recipe(self) -> dict[str, Any]:
-        """The arguments as the parts of a recipe: `model`, `train`, and `encoder`, `context` where there are any.
+        """The arguments as the parts of a recipe: `model`, `train`; `encoder`, `context`, `task` where there are any.
 
         `from_recipe` is the inverse.
         """
@@ -222,7 +253,11 @@ class Estimator(BaseEstimator):
             name: list(v) if isinstance(v, tuple) else v for name, v in recorded_arguments(self).items()
         }
         train = {name: arguments.pop(name) for name in list(arguments) if name in self._training_names()}
-        ways = {way: arguments.pop(way) for way in WAYS if way in arguments}
+        ways = {way: arguments.pop(way) for way in (*WAYS, "task") if way in arguments}
+        if ways.get("task") == "forecast":
+            del ways["task"]
+        elif arguments["h"] is None:
+            del arguments["h"]
         return {
             "model": {"name": self.key, **arguments},
             **{way: spec for way, spec in ways.items() if spec is not None},
@@ -239,6 +274,10 @@ class Estimator(BaseEstimator):
     ) -> dict[str, np.ndarray]:
         name, o = check_column(self.name), outputs(store, series, rows)
         return self._fitted().law.columns(name, o.values, o.known, o.loc, o.scale, level, quantiles)
+
+    def _paths(self, store: Store, series: np.ndarray, rows: np.ndarray, n: int) -> np.ndarray:
+        """[window, n, h, channel] in the user's units."""
+        raise no_paths("predict(samples=...)", type(self).__name__)
 
     def _outputs(self, store: Store, series: np.ndarray, rows: np.ndarray) -> Outputs:
         raise NotImplementedError(f"{type(self).__name__} makes no outputs.")
@@ -303,9 +342,10 @@ class Estimator(BaseEstimator):
                 raise FrameError(f"{role}: the model was fitted with {wanted!r}, this frame has {given!r}.")
         return frame
 
-    def _frame(self, X: Any, roles: dict[str, Any]) -> Frame:
-        """The frame to learn from, once `h`, the name and the roles are seen to be such."""
-        check_h(self.h)
+    def _frame(self, X: Any, roles: dict[str, Any], *, ahead: bool = True) -> Frame:
+        """The frame to learn from, once `h` (where there is a horizon), the name and the roles are seen to be such."""
+        if ahead:
+            check_h(self.h)
         check_column(self.name)
         for role in roles:
             if role not in KNOWN:

@@ -104,7 +104,7 @@ def compared(
     table = first.forecasts
     keys = [name for name in KEYS if name in table.columns]
     columns = [_own(first, table), *(_own(run, run.forecasts) for run in tested[1:])]
-    if all(run.model.name != "SeasonalNaive" for run in tested):
+    if "SeasonalNaive" in table.columns and all(run.model.name != "SeasonalNaive" for run in tested):
         columns.append(_column("SeasonalNaive", "SeasonalNaive", table))
     joined = table.select(*keys, "y")
     for name, column in columns:

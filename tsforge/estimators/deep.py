@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import polars as pl
 
 from tsforge.data.prepare import Preparation, Prepared, prepare
 from tsforge.data.splits import Parts, held_back_cutoffs, split_rows, training_cutoffs
@@ -17,15 +18,18 @@ from tsforge.estimators.checks import check_card
 from tsforge.estimators.fitted import Fitted, fingerprint_of
 from tsforge.estimators.outputs import Outputs
 from tsforge.estimators.parameters import own_arguments
+from tsforge.estimators.paths import Sampler, check_count, generated_frame, seeds_of
 from tsforge.estimators.streaming import outputs_from, refusal, states_of, updated
+from tsforge.evaluation.backtest import check_column
 from tsforge.evaluation.intervals import Law
 from tsforge.frame.frame import Frame
 from tsforge.frame.schema import list_names
+from tsforge.losses.base import Loss
 from tsforge.losses.spec import make_loss
 from tsforge.models import MODELS
 from tsforge.models.base import Model
 from tsforge.training.arguments import TRAINING, TrainArguments
-from tsforge.training.fit import dtype_of, fit_network
+from tsforge.training.fit import Trained, dtype_of, fit_network
 from tsforge.training.predict import network_outputs
 from tsforge.training.specs import Plugs, read_plugs
 
@@ -61,16 +65,8 @@ class Deep(Estimator):
             UnknownArgumentError: a frame has no such role, or an encoder no such argument.
             TrainingError: the loss is not finite.
         """
-        from tsforge.training.progress import watching
-
-        frame, arguments, h = self._frame(X, roles), self._train_arguments(), self._steps()
-        plugs = self._plugs()
-        static_read = "static" in self.network.covariates or plugs.reads_static
-        if not static_read and frame.offered and frame.static is not None:
-            left = list_names(frame.schema.static)
-            log.info(f"{type(self).__name__} takes no static covariates; {left} of the dataset are left out.")
-            frame = frame.without_offered()
-        check_card(self.network, frame, models_able(), static_read=static_read)
+        frame, arguments, plugs, h = self._frame(X, roles), self._train_arguments(), self._plugs(), self._steps()
+        frame = self._admitted(frame, plugs)
         loss, input_size = make_loss(arguments.loss), self.lookback(frame)
         if self.input_size is None:
             log.info(
@@ -81,24 +77,11 @@ class Deep(Estimator):
         preparation = Preparation.fit(store, parts.train, arguments.scaler, arguments.scaler_scope)
         prepared = prepare(store, preparation, dtype=dtype_of(arguments.precision), ids=plugs.reads_static)
         train, stop, calibrate = self._windows(prepared, parts, input_size, arguments, store)
-        static = preparation.static
-        sizes = {"h": h, "input_size": input_size, **prepared.widths,
-                 "static_cardinalities": () if static is None else static.cardinalities}
+        sizes = {"h": h, "input_size": input_size, **sizes_of(preparation, prepared)}
         digest = fingerprint_of(store)
-        with watching(arguments, len(train), verbose, on_validation) as watcher:
-            trained = fit_network(
-                self.network,
-                sizes,
-                self._own(),
-                loss,
-                arguments,
-                train,
-                stop,
-                plugs=plugs,
-                checkpoint=None if checkpoint is None else Path(checkpoint),
-                watcher=watcher,
-                data=digest,
-            )
+        trained = self._train(
+            sizes, loss, train, stop, plugs, digest, checkpoint=checkpoint, verbose=verbose, on_validation=on_validation
+        )
         law = self._calibrated(Law(loss.quantiles, {}), trained.network, calibrate, store, arguments)
         until = store.stamps(np.arange(len(store.ids)), store.ends - 1).alias("ds")
         self.fitted_ = Fitted(
@@ -119,6 +102,29 @@ class Deep(Estimator):
             stream=states_of(trained.network, prepared, store.ends, arguments.accelerator),
         )
         return self
+
+    def _admitted(self, frame: Frame, plugs: Plugs) -> Frame:
+        """The frame, without the static columns that are offered and not read, once the card is seen to allow it."""
+        static_read = "static" in self.network.covariates or plugs.reads_static
+        if not static_read and frame.offered and frame.static is not None:
+            left = list_names(frame.schema.static)
+            log.info(f"{type(self).__name__} takes no static covariates; {left} of the dataset are left out.")
+            frame = frame.without_offered()
+        check_card(self.network, frame, models_able(), static_read=static_read)
+        return frame
+
+    def _train(
+        self, sizes: dict[str, Any], loss: Loss, train: Windows, stop: Windows, plugs: Plugs, digest: str, *,
+        checkpoint: str | Path | None, verbose: bool, on_validation: Callable[[dict[str, Any]], None] | None,
+    ) -> Trained:
+        from tsforge.training.progress import watching
+
+        arguments = self._train_arguments()
+        with watching(arguments, len(train), verbose, on_validation) as watcher:
+            return fit_network(
+                self.network, sizes, self._own(), loss, arguments, train, stop, plugs=plugs,
+                checkpoint=None if checkpoint is None else Path(checkpoint), watcher=watcher, data=digest,
+            )
 
     def update(self, X: Any) -> "Estimator":
         """As for any estimator; the rows are read on from the states that the network is in."""
@@ -151,11 +157,51 @@ class Deep(Estimator):
         if not len(windows):
             return law
         outputs = network_outputs(network, windows, arguments.batch_size, arguments.accelerator)
-        series, rows = windows.index.locate(np.arange(len(windows)))
-        truth = windows.prepared.observed(rows[:, None] + np.arange(1, self.h + 1))
-        return law.fit_scores(outputs, truth, series, len(store.ids))
+        numbers = np.arange(len(windows))
+        series, _ = windows.index.locate(numbers)
+        return law.fit_scores(outputs, windows.truth(numbers), series, len(store.ids))
 
     def _outputs(self, store: Store, series: np.ndarray, rows: np.ndarray) -> Outputs:
+        fitted, arguments = self._fitted(), self._train_arguments()
+        assert isinstance(fitted.predictor, Model)
+        prepared, windows = self._windows_at(store, series, rows)
+        values = network_outputs(fitted.predictor, windows, arguments.batch_size, arguments.accelerator)
+        return Outputs(values, prepared.known.numpy()[series], prepared.loc[series], prepared.scale[series])
+
+    def _columns(
+        self, outputs: Callable[..., Outputs], store: Store, series: np.ndarray, rows: np.ndarray, level: tuple,
+        quantiles: tuple,
+    ) -> dict[str, np.ndarray]:
+        if not self.network.samples or not (level or quantiles):
+            return super()._columns(outputs, store, series, rows, level, quantiles)
+        name, o, sampler = check_column(self.name), outputs(store, series, rows), self._sampler(store, series, rows)[1]
+        return self._fitted().law.columns(
+            name, o.values, o.known, o.loc, o.scale, level, quantiles, paths=sampler.quantiles
+        )
+
+    def generate(self, n: int = 100, length: int | None = None, *, seed: int | None = None) -> pl.DataFrame:
+        """As for any estimator; of models that make paths."""
+        if not self.network.samples:
+            return super().generate(n, length, seed=seed)
+        fitted, arguments = self._fitted(), self._train_arguments()
+        n, length = check_count("n", n), check_count("length", self.h if length is None else length)
+        return generated_frame(fitted, n, length, arguments.seed if seed is None else seed, arguments.accelerator)
+
+    def _paths(self, store: Store, series: np.ndarray, rows: np.ndarray, n: int) -> np.ndarray:
+        if not self.network.samples:
+            return super()._paths(store, series, rows, n)
+        prepared, sampler = self._sampler(store, series, rows)
+        loc, scale = (part[series][:, None, None] for part in (prepared.loc, prepared.scale))
+        return sampler.paths(check_count("samples", n)) * scale + loc
+
+    def _sampler(self, store: Store, series: np.ndarray, rows: np.ndarray) -> tuple[Prepared, Sampler]:
+        fitted, arguments = self._fitted(), self._train_arguments()
+        assert isinstance(fitted.predictor, Model)
+        prepared, windows = self._windows_at(store, series, rows)
+        seeds = seeds_of(arguments.seed, store, series, rows)
+        return prepared, Sampler(fitted.predictor, windows, seeds, arguments.accelerator)
+
+    def _windows_at(self, store: Store, series: np.ndarray, rows: np.ndarray) -> tuple[Prepared, Windows]:
         fitted, arguments = self._fitted(), self._train_arguments()
         until = store.ends.copy()
         np.minimum.at(
@@ -166,8 +212,7 @@ class Deep(Estimator):
                            ids=fitted.predictor.reads_ids)
         windows = Windows(prepared, Cutoffs(series, rows), fitted.input_size, self._steps(),
                           filled=self.network.missing == "filled", targets=False)
-        values = network_outputs(fitted.predictor, windows, arguments.batch_size, arguments.accelerator)
-        return Outputs(values, prepared.known.numpy()[series], prepared.loc[series], prepared.scale[series])
+        return prepared, windows
 
     def _outputs_of_context(self, store: Store, series: np.ndarray, rows: np.ndarray) -> Outputs:
         fitted, arguments = self._fitted(), self._train_arguments()
@@ -205,6 +250,12 @@ class Deep(Estimator):
     @classmethod
     def _training_names(cls) -> tuple[str, ...]:
         return tuple(TRAINING)
+
+
+def sizes_of(preparation: Preparation, prepared: Prepared) -> dict[str, Any]:
+    """The arguments of a network that the columns of a frame give."""
+    static = preparation.static
+    return prepared.widths | {"static_cardinalities": () if static is None else static.cardinalities}
 
 
 def models_able() -> dict[str, list[str]]:

@@ -11,6 +11,7 @@ from tsforge.data.splits import split_rows
 from tsforge.data.store import Store, build_store
 from tsforge.errors import FrameError, RecipeError
 from tsforge.estimators.base import Estimator
+from tsforge.estimators.irregular_division import parts_by_time
 from tsforge.frame.frame import Frame
 from tsforge.training.recipe import SplitPart
 
@@ -23,11 +24,13 @@ class Divided:
         frame: All rows.
         fitted: The rows that fitting may look at: training and validation.
         cutoffs: `unique_id, cutoff, window` of the test windows, None without a test part.
+        test: The rows of the test part, where no forecast is asked for.
     """
 
     frame: Frame
     fitted: Frame
     cutoffs: pl.DataFrame | None
+    test: Frame | None = None
 
 
 def divide(frame: Frame, split: SplitPart, h: int) -> Divided:
@@ -40,12 +43,32 @@ def divide(frame: Frame, split: SplitPart, h: int) -> Divided:
     if not split.tests:
         return Divided(frame, frame, None)
     if frame.steps is None:
-        raise FrameError("A test part needs a regular frame: give Frame(..., resample='1h').")
+        limit = None if split.cutoff is None else _stamp(split.cutoff, frame)
+        return Divided(frame, *parts_by_time(frame, split, h, limit))
     steps = frame.table.select("unique_id", step=frame.steps)
     first, end = _test_steps(frame, steps, split)
     if not (steps["step"] < first).any():
         raise FrameError("split: the test part leaves no row to fit on; make it shorter, or its cutoff later.")
     return Divided(frame, frame.rows(steps["step"] < first), _test_cutoffs(frame, first, end, split, h))
+
+
+def divide_rows(frame: Frame, split: SplitPart) -> Divided:
+    """The parts of a frame of which no forecast is asked for: the test part is its rows.
+
+    Raises:
+        FrameError: nothing is left to fit on, or the frame is irregular.
+        RecipeError: the split is not one that the data have.
+    """
+    if not split.tests:
+        return Divided(frame, frame, None)
+    if frame.steps is None:
+        raise FrameError("split: no model reconstructs irregular rows; give Frame(..., resample='1h').")
+    steps = frame.table.select("unique_id", step=frame.steps)
+    first, end = _test_steps(frame, steps, split)
+    fitted, test = steps["step"] < first, (steps["step"] >= first) & (steps["step"] < end)
+    if not (fitted.any() and test.any()):
+        raise FrameError("split: the test part leaves no row to fit on, or has none; make it shorter or longer.")
+    return Divided(frame, frame.rows(fitted), None, frame.rows(test))
 
 
 def _test_steps(frame: Frame, steps: pl.DataFrame, split: SplitPart) -> tuple[pl.Series, pl.Series]:
@@ -127,7 +150,10 @@ def training_rows(frame: Frame, model: Estimator) -> pl.DataFrame:
 
 
 def every_step(frame: Frame) -> pl.DataFrame:
-    """`unique_id, ds` and the targets with one row for each series and step, also where the table has none."""
+    """`unique_id, ds` and the targets with one row for each series and step, also where the table has none.
+
+    Of an irregular frame these are its rows.
+    """
     store = build_store(frame.without_covariates())
     return _dense(frame, store, store.ends - store.starts)
 

@@ -11,11 +11,15 @@ from tsforge.estimators.deep import Deep
 from tsforge.estimators.local import LOCAL_TRAINING, Local
 from tsforge.estimators.nested import WAYS
 from tsforge.estimators.parameters import own_arguments, unknown_argument, with_tuples
+from tsforge.estimators.tasks import TaskDeep
 from tsforge.local import LOCAL
 from tsforge.models import MODELS
 from tsforge.models.base import Model
 from tsforge.training.arguments import TRAINING, TrainArguments
 from tsforge.training.specs import Spec
+from tsforge.training.tasks import TaskSpec
+
+TASK = Parameter("task", Parameter.KEYWORD_ONLY, default="forecast", annotation=TaskSpec)
 
 
 @cache
@@ -26,7 +30,8 @@ def estimator(name: str) -> type[Any]:
         UnknownNameError: there is no such row; names the nearest.
     """
     if name in MODELS:
-        return _derived(name, MODELS[name], Deep, {"input_size": None}, TRAINING)
+        base = TaskDeep if len(MODELS[name].tasks) > 1 else Deep
+        return _derived(name, MODELS[name], base, {"input_size": None}, TRAINING)
     if name in LOCAL:
         return _derived(name, LOCAL[name], Local, {}, LOCAL_TRAINING)
     hint = suggest(name, [*MODELS, *LOCAL]) or f" There are: {', '.join([*MODELS, *LOCAL])}."
@@ -34,7 +39,7 @@ def estimator(name: str) -> type[Any]:
 
 
 def from_recipe(recipe: Mapping[str, Any]) -> Estimator:
-    """The estimator that the `model`, `encoder`, `context` and `train` parts of a recipe describe.
+    """The estimator that the `model`, `encoder`, `context`, `task` and `train` parts of a recipe describe.
 
     `to_recipe` is the inverse.
 
@@ -44,7 +49,7 @@ def from_recipe(recipe: Mapping[str, Any]) -> Estimator:
     """
     model = dict(recipe["model"])
     made = estimator(model.pop("name"))
-    ways = {way: recipe[way] for way in WAYS if recipe.get(way) is not None}
+    ways = {way: recipe[way] for way in (*WAYS, "task") if recipe.get(way) is not None}
     encoder, default = ways.get("encoder"), getattr(getattr(made, "network", None), "encoder_default", None)
     if isinstance(encoder, Mapping) and default is not None and not {"name", "class"} & encoder.keys():
         ways["encoder"] = {"name": default, **encoder}  # arguments alone are of the encoder that the model has anyway
@@ -56,7 +61,9 @@ def _derived(
 ) -> type[Any]:
     kind = Parameter.KEYWORD_ONLY
     hints = get_type_hints(TrainArguments) | {"errors": str, "workers": int | None}
-    positional = [Parameter("h", Parameter.POSITIONAL_OR_KEYWORD, annotation=int)]
+    tasked = issubclass(base, TaskDeep)  # some tasks have no horizon
+    needed: dict[str, Any] = {"default": None, "annotation": int | None} if tasked else {"annotation": int}
+    positional = [Parameter("h", Parameter.POSITIONAL_OR_KEYWORD, **needed)]
     positional += [
         Parameter(name, Parameter.POSITIONAL_OR_KEYWORD, default=value, annotation=int | None)
         for name, value in given.items()
@@ -67,7 +74,8 @@ def _derived(
             Parameter("self", Parameter.POSITIONAL_OR_KEYWORD),
             *positional,
             *(p.replace(kind=kind) for p in own),
-            *(_ways(network) if base is Deep else ()),
+            *((TASK,) if tasked else ()),
+            *(_ways(network) if issubclass(base, Deep) else ()),
             *(Parameter(name, kind, default=value, annotation=hints[name]) for name, value in training.items()),
         ]
     )
@@ -95,7 +103,7 @@ def _derived(
 
     __init__.__signature__ = sign  # pyright: ignore[reportFunctionMemberAccess]  # scikit-learn, help() and stubs read it
     doc = cleandoc(network.__doc__ or "")
-    if base is Deep:
+    if issubclass(base, Deep):
         doc += (
             "\n\nIt forecasts h steps from the last input_size (None: 2 h, rounded up to a season). The arguments of "
             "training\nare those of `tsforge.training.arguments.TrainArguments`; docs/encoders.md tells of encoders."

@@ -37,6 +37,7 @@ from tsforge.training.specs import read_plugs
 
 PARTS = ("targets", "past", "future")
 STREAM = "stream/"  # what a streaming network keeps of each series
+ERRORS = "errors"
 LEARNED = "learned/"  # what a local model learned of each series
 
 
@@ -62,6 +63,8 @@ class Fitted:
         stream: [series, ...] what a streaming network keeps of the rows it has read, the last of which is the context.
         adapted: How the network was changed after it was fitted, one entry for each time.
         grids: Of weights that lie on a grid, by which a byte of each is stored.
+        classes: What the numbers of a classifier stand for.
+        errors: Scores of the rows that a detector of anomalies was fitted on, ascending; of many, some.
     """
 
     kind: Literal["deep", "local"]
@@ -81,6 +84,8 @@ class Fitted:
     stream: dict[str, np.ndarray] | None = None
     adapted: tuple[dict[str, Any], ...] = ()
     grids: Mapping[str, Grid] = field(default_factory=dict)
+    classes: tuple[Any, ...] = ()
+    errors: np.ndarray | None = None
 
     @cached_property
     def trained_until_by_id(self) -> pl.DataFrame:
@@ -96,7 +101,7 @@ class Fitted:
         prepared = self.preparation
         static = None if prepared.static is None else asdict(prepared.static)
         record = RunRecord(
-            format=FORMAT if self.adapted else PLAIN,
+            format=FORMAT if self.adapted or "task" in self.sizes else PLAIN,
             tsforge=__version__,
             kind=self.kind,
             name=self.key,
@@ -119,6 +124,7 @@ class Fitted:
             test=test,
             validation=validation,
             adapted=_plain(self.adapted),
+            classes=_plain(self.classes),
         )
         write_run(folder, record, arrays, _context_table(self.context), overwrite=overwrite)
 
@@ -160,6 +166,7 @@ def _arrays(fitted: Fitted) -> dict[str, np.ndarray]:
     if isinstance(fitted.predictor, Model):
         arrays |= packed_weights(fitted.predictor, fitted.grids)
         arrays |= {f"{STREAM}{name}": array for name, array in (fitted.stream or {}).items()}
+        arrays |= {} if fitted.errors is None else {ERRORS: fitted.errors}
     else:
         arrays |= {f"{LEARNED}{name}": array for name, array in packed(fitted.predictor.states).items()}
     return arrays
@@ -207,7 +214,18 @@ def _fitted(
         _stream(predictor, arrays, len(ids)),
         tuple(record.adapted),
         grids,
+        tuple(record.classes),
+        _errors(record, arrays),
     )
+
+
+def _errors(record: RunRecord, arrays: Mapping[str, np.ndarray]) -> np.ndarray | None:
+    if record.sizes.get("task") != "anomaly":
+        return None
+    errors = arrays[ERRORS]
+    if errors.ndim != 1 or not len(errors) or not np.isfinite(errors).all() or (np.diff(errors) < 0).any():
+        raise ArtifactError("The scores of the rows that it was fitted on are not numbers in ascending order.")
+    return errors
 
 
 def _stream(

@@ -59,6 +59,7 @@ ELSEWHERE = {
     "encoder": "an argument of S4D, TimesNet, iTransformer, EncoderForecaster and AnalogForecaster; every neural model "
                "takes an encoder as context=",
     "context": "an argument of neural models",
+    "task": "an argument of TimesNet, Chimera and MultiFIT, which do more than forecast",
     "in_channels": "the number of targets, which the frame says",
     "outputs": "what the loss asks for",
 }

@@ -12,17 +12,20 @@ from typing import Any
 import polars as pl
 
 from tsforge.data.load import load
-from tsforge.errors import ArtifactError, OutputExistsError, RecipeError, TsforgeError
+from tsforge.errors import ArtifactError, CapabilityError, OutputExistsError, RecipeError, TsforgeError
 from tsforge.estimators.base import Estimator, recorded_arguments
 from tsforge.estimators.checks import check_h
-from tsforge.estimators.division import Divided, divide, training_rows
+from tsforge.estimators.division import Divided, divide, divide_rows, training_rows
 from tsforge.estimators.ensemble import open_ensemble
 from tsforge.estimators.ensemble_artifact import is_ensemble
 from tsforge.estimators.estimator import estimator, from_recipe
 from tsforge.estimators.exponents import with_exponents
 from tsforge.estimators.fitted import read_fitted
 from tsforge.estimators.nested import WAYS
+from tsforge.estimators.outputs import last_rows
 from tsforge.estimators.parameters import own_arguments, with_tuples
+from tsforge.estimators.task_run import check_task_recipe, is_forecast, test_scores
+from tsforge.estimators.tasks import TaskDeep
 from tsforge.estimators.validation import Validated, Validation
 from tsforge.evaluation.backtest import forecasts_at
 from tsforge.evaluation.evaluate import evaluate, scores_table
@@ -31,6 +34,7 @@ from tsforge.training.artifact import read_run, refuse_existing
 from tsforge.training.checkpoint import NAME, Checkpoint
 from tsforge.training.recipe import Recipe, RunRecord
 from tsforge.training.specs import resolved
+from tsforge.training.tasks import read_task
 
 log = logging.getLogger("tsforge")
 
@@ -72,6 +76,20 @@ def open_run(path: str | Path, *, classes: Iterable[type] = ()) -> Estimator:
     if is_ensemble(path):
         return open_ensemble(path, lambda member: open_run(member, classes=classes))
     return open_with_record(path, classes)[0]
+
+
+def open_task(path: Path, name: str) -> TaskDeep:
+    """The fitted estimator of a run folder that was fitted for one task.
+
+    Raises:
+        CapabilityError: it was fitted for another.
+    """
+    model = open_run(path)
+    if not isinstance(model, TaskDeep) or read_task(model.task).name != name:
+        task = read_task(getattr(model, "task", "forecast"))
+        raise CapabilityError(f"{path} is a run of {type(model).__name__} for {task.name}; this command needs one that "
+                              f"was fitted with --task {name}.")
+    return model
 
 
 def open_with_record(path: Path, classes: Iterable[type] = ()) -> tuple[Estimator, RunRecord]:
@@ -173,6 +191,8 @@ def prepare_run(recipe: Recipe, frame: Frame) -> tuple[Estimator, Divided]:
     """
     published = frame.split if recipe.split.protocol == "published" else None
     model = unfitted(recipe, recipe.split.val if published is None else published.val)
+    if not is_forecast(recipe):
+        return model, divide_rows(frame, recipe.split)
     return model, divide(frame, recipe.split, check_h(model.h))
 
 
@@ -183,7 +203,9 @@ def unfitted(recipe: Recipe, val: int | float | None) -> Estimator:
         RecipeError: two places of the recipe state one argument, or none states h.
     """
     train = dict(recipe.train)
-    if "h" not in recipe.model:
+    if not is_forecast(recipe):
+        check_task_recipe(recipe)
+    elif "h" not in recipe.model:
         raise RecipeError("model.h is missing: the number of steps to forecast, as in model: {name: dlinear, h: 24}.")
     twice = sorted((recipe.model.keys() & train.keys()) - {"name"})
     if twice:
@@ -194,13 +216,14 @@ def unfitted(recipe: Recipe, val: int | float | None) -> Estimator:
                 "train.val_size and split say the same thing twice: keep split.val, or the published split."
             )
         train["val_size"] = val
-    return from_recipe(
-        {"model": recipe.model, "encoder": recipe.encoder, "context": recipe.context, "train": train}
-    )
+    ways = {way: getattr(recipe, way) for way in (*WAYS, "task")}
+    return from_recipe({"model": recipe.model, **ways, "train": train})
 
 
 def rehearse(model: Estimator, recipe: Recipe, divided: Divided) -> None:
-    """Scores seasonal naive on one window of each series, so that a fault of `evaluate` shows before a long training.
+    """Scores one window of each series, so that a fault of `evaluate` shows before a long training.
+
+    The forecasts are those of seasonal naive; it takes no irregular rows, and there the last one goes on.
 
     Raises:
         UnknownNameError: there is no such metric.
@@ -209,8 +232,11 @@ def rehearse(model: Estimator, recipe: Recipe, divided: Divided) -> None:
     if divided.cutoffs is None:
         return
     some = divided.cutoffs.group_by("unique_id", maintain_order=True).first()
-    baseline = estimator("seasonal_naive")(h=model.h).fit(divided.fitted)
-    forecasts = forecasts_at([baseline], divided.frame, some, level=recipe.evaluate.level, fit=False)
+    if divided.frame.schema.irregular:
+        forecasts = last_rows(divided.frame, some, model.h, recipe.evaluate.level)
+    else:
+        baseline = estimator("seasonal_naive")(h=model.h).fit(divided.fitted)
+        forecasts = forecasts_at([baseline], divided.frame, some, level=recipe.evaluate.level, fit=False)
     level = log.level
     log.setLevel(logging.WARNING)  # what is left out is said once, when all windows are scored
     try:
@@ -220,6 +246,8 @@ def rehearse(model: Estimator, recipe: Recipe, divided: Divided) -> None:
 
 
 def _score_or_keep(model: Estimator, recipe: Recipe, divided: Divided, out: Path) -> list[dict[str, Any]]:
+    if divided.test is not None and isinstance(model, TaskDeep):
+        return test_scores(model, divided.test)
     if divided.cutoffs is None:
         return []
     log.info(f"scoring {len(divided.cutoffs)} test windows")
@@ -234,7 +262,10 @@ def _score_or_keep(model: Estimator, recipe: Recipe, divided: Divided, out: Path
 
 
 def score_test(model: Estimator, recipe: Recipe, divided: Divided) -> list[dict[str, Any]]:
-    """Scores of the test windows, beside seasonal naive: model, metric, value (None where there is none), cells."""
+    """Scores of the test windows: model, metric, value (None where there is none), cells.
+
+    Seasonal naive is scored beside the model where rows are regular.
+    """
     scores = _scores(forecasts_of_test(model, recipe, divided), model, recipe, divided)
     return [row | {"value": row["value"] if math.isfinite(row["value"]) else None} for row in scores.to_dicts()]
 
@@ -251,12 +282,12 @@ def _scores(forecasts: pl.DataFrame, model: Estimator, recipe: Recipe, divided: 
 def forecasts_of_test(
     model: Estimator, recipe: Recipe, divided: Divided, cutoffs: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
-    """Forecasts of the test windows by the model and by seasonal naive, beside the truth."""
+    """Forecasts of the test windows by the model and, where rows are regular, by seasonal naive, beside the truth."""
     cutoffs = divided.cutoffs if cutoffs is None else cutoffs
     assert cutoffs is not None
     baseline = estimator("seasonal_naive")(h=model.h)
     models = [model]
-    if model.name != baseline.name:
+    if model.name != baseline.name and not divided.frame.schema.irregular:
         models.append(baseline.fit(divided.fitted))
     return forecasts_at(models, divided.frame, cutoffs, level=recipe.evaluate.level, fit=False)
 

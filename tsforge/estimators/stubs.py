@@ -33,7 +33,8 @@ from tsforge._version import __version__ as __version__
 from tsforge.frame.schema import Schema
 '''
 METHODS = (
-    "fit", "predict", "predict_at", "cross_validation", "score", "trained_until", "save", "set_params", "to_recipe",
+    "fit", "predict", "predict_at", "generate", "cross_validation", "score", "trained_until", "save", "set_params",
+    "to_recipe",
 )
 SHORT = {"collections.abc.": "", "typing.": "", "pathlib.": "", "polars.dataframe.frame.": "pl.", "numpy.": "np."}
 ROLES = [p.replace(kind=Parameter.KEYWORD_ONLY) for p in signature(Frame).parameters.values() if p.name != "df"]
@@ -62,7 +63,8 @@ def _face() -> str:
 def _class(made: type) -> str:
     """One estimator: its documentation, its arguments as attributes, its constructor."""
     sign = signature(made)
-    attributes = [f"    {p.name}: {_annotation(p.annotation)}" for p in sign.parameters.values()]
+    kinds = {p.name: _annotation(p.annotation) for p in sign.parameters.values()} | {"h": "int"}  # of a forecaster
+    attributes = [f"    {name}: {kind}" for name, kind in kinds.items()]
     me = Parameter("self", Parameter.POSITIONAL_OR_KEYWORD)
     constructor = _head("__init__", Signature([me, *sign.parameters.values()], return_annotation=None))
     doc = getdoc(made) or ""

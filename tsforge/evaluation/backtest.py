@@ -39,7 +39,8 @@ def backtest(
     Args:
         models: Estimators; their columns have to have different names.
         frame: A table or Frame.
-        n_windows: Cutoffs; the last one leaves `h` steps.
+        n_windows: Cutoffs; the last one leaves `h` steps. On irregular rows the forecast starts from the last row at or
+            before a cutoff, whose time stands in the column `cutoff`.
         step_size: Steps between cutoffs; None is `h`.
         refit: False fits once, True at every cutoff, k at every k-th.
         level: Percents of intervals.
@@ -86,10 +87,11 @@ def forecasts_at(
 
 
 def cutoffs_of(frame: Frame, h: int, n_windows: int, step_size: int, align: Align = "time") -> pl.DataFrame:
-    """`unique_id, cutoff, window`: the last times that forecasts may see, window 0 the earliest, on a regular grid.
+    """`unique_id, cutoff, window`: the last times that forecasts may see, window 0 the earliest.
 
     A series has those cutoffs that lie at or after its first row and before its last. One that lies between two steps
-    of a series (weeks that start on another day) is meant as the step before it.
+    of a series (weeks that start on another day), or between two irregular rows, is meant as the one before it. Of
+    cutoffs between which an irregular series has no row only the first is there.
 
     Raises:
         ArgumentError: a count below 1.
@@ -110,7 +112,16 @@ def cutoffs_of(frame: Frame, h: int, n_windows: int, step_size: int, align: Alig
             f"The series are {_too_short(h, n_windows, step_size)} For series that do not share a calendar there is "
             "align='end'."
         )
-    return usable
+    return one_per_row(frame, usable) if frame.schema.irregular else usable
+
+
+def one_per_row(frame: Frame, cutoffs: pl.DataFrame) -> pl.DataFrame:
+    """Of cutoffs (`unique_id, cutoff, ...`) that follow the same row of their series, the earliest."""
+    rows = frame.table.select("unique_id", "ds", row=pl.int_range(pl.len())).sort("ds")
+    found = cutoffs.with_row_index("order").sort("cutoff", maintain_order=True).join_asof(
+        rows, left_on="cutoff", right_on="ds", by="unique_id", strategy="backward", check_sortedness=False
+    )
+    return cutoffs[found.unique("row", keep="first")["order"].sort()]
 
 
 class WindowSplit:

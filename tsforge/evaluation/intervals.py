@@ -1,6 +1,6 @@
 """From outputs to columns: the point, intervals, quantiles; in the user's units, nested, holding the point."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
@@ -29,6 +29,7 @@ class Law:
     def columns(
         self, name: str, outputs: np.ndarray, series: np.ndarray, loc: np.ndarray, scale: np.ndarray,
         level: Sequence[Number] = (), quantiles: Sequence[Number] = (),
+        paths: Callable[[Sequence[float]], np.ndarray] | None = None,
     ) -> dict[str, np.ndarray]:
         """`name`, `name-lo-80`, `name-hi-80`, `name-q-0.1`, each [window, h, channel] in the user's units.
 
@@ -40,6 +41,7 @@ class Law:
             scale: [window, channel].
             level: Percents of intervals.
             quantiles: Levels of single quantiles.
+            paths: Of models that make sample paths, their quantiles [level, window, h, channel], scaled.
 
         Raises:
             CalibrationError: too few calibration windows for a level.
@@ -48,22 +50,14 @@ class Law:
                   for lv in sorted(check_levels(level)) for side, sign in (("lo", -1), ("hi", 1))}
         wanted |= {f"{name}-q-{q:.12g}": q for q in check_quantiles(quantiles)}
         point, trained = self.read(outputs.astype(np.float64))
-        made = self._nested(sorted({_same(q) for q in wanted.values()}), point, trained, series)
+        levels = sorted({_same(q) for q in wanted.values()})
+        if paths is None or not levels:
+            found = {q: self._quantile(q, point, trained, series) for q in levels}
+        else:
+            found = dict(zip(levels, paths(levels), strict=True))
+        made = _nested(found, point)
         out = {name: point} | {column: made[_same(q)] for column, q in wanted.items()}
         return {key: values * scale[:, None] + loc[:, None] for key, values in out.items()}
-
-    def _nested(
-        self, levels: Sequence[float | int], point: np.ndarray, trained: dict[float, np.ndarray], series: np.ndarray,
-    ) -> dict[float, np.ndarray]:
-        """Each quantile, none nearer to the point than one whose level is nearer to the median."""
-        made: dict[float, np.ndarray] = {}
-        edge = point
-        for q in reversed([q for q in levels if q <= 0.5]):
-            made[q] = edge = np.minimum(edge, self._quantile(q, point, trained, series))
-        edge = point
-        for q in (q for q in levels if q > 0.5):
-            made[q] = edge = np.maximum(edge, self._quantile(q, point, trained, series))
-        return made
 
     def fit_scores(self, outputs: np.ndarray, truth: np.ndarray, series: np.ndarray, n_series: int) -> "Law":
         """The law with scores of calibration windows: outputs and truth, scaled; NaN where the truth was missing."""
@@ -110,6 +104,18 @@ class Law:
                 "its quantiles."
             )
         return self.scores[pair].quantile(share, series)
+
+
+def _nested(found: Mapping[float, np.ndarray], point: np.ndarray) -> dict[float, np.ndarray]:
+    """Each quantile, by ascending level, none nearer to the point than one whose level is nearer to the median."""
+    made: dict[float, np.ndarray] = {}
+    edge = point
+    for q in reversed([q for q in found if q <= 0.5]):
+        made[q] = edge = np.minimum(edge, found[q])
+    edge = point
+    for q in (q for q in found if q > 0.5):
+        made[q] = edge = np.maximum(edge, found[q])
+    return made
 
 
 def trained_pairs(quantiles: Sequence[float | int]) -> list[Pair]:

@@ -13,6 +13,7 @@ MODELS = Catalog("model", __name__, {
     "nhits":    Row("perceptron",  "NHiTS",    "Challu 2023, 2201.12886", "pools the past, interpolates the forecast"),
     "lstm":     Row("recurrence",  "LSTM", "Hochreiter 1997, Neural Comput. 9", "gated recurrence over all channels"),
     "multifit": Row("recurrence", "MultiFIT", "Singh 2019, 1905.00125", "missing values and times, one network a rate"),
+    "mfmgcn":   Row("recurrence",  "MFMGCN",   "Zhu 2023, 2302.10493", "stations that hear each other along graphs"),
     "echo_state": Row("recurrence", "EchoState", "Jaeger 2001, GMD 148", "random reservoir, ridge readout"),
     "cnn1d":    Row("convolution", "CNN1D",    "Bai 2018, 1803.01271", "dilated causal convolutions over all channels"),
     "s4d":      Row("state space", "S4D",      "Gu 2022, 2206.11893",    "diagonal state spaces over past and horizon"),
@@ -21,5 +22,6 @@ MODELS = Catalog("model", __name__, {
     "lightnet": Row("attention",   "LightNet", "Qin 2024, 2405.21022",   "one additive scan over time and variates"),
     "encoder_forecaster": Row("encoder", "EncoderForecaster", "tsforge", "an encoder, a linear map over time, a head"),
     "analog_forecaster": Row("encoder", "AnalogForecaster", "Lorenz 1969", "what followed the most similar windows"),
+    "dcgan":    Row("paths",       "DCGAN",    "Min 2023, 2304.13131",   "sample paths by neural SDEs in a chain"),
     "timesnet": Row("convolution", "TimesNet", "Wu 2023, 2210.02186",   "folds series by their periods, 2-D inception"),
 })

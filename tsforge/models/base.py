@@ -1,9 +1,10 @@
 """What every neural forecaster is: data-given sizes in, `forward(batch)` out, a card, and optional hooks."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, Literal
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from tsforge.batch import Batch
@@ -14,7 +15,7 @@ from tsforge.space import Declared
 State = dict[str, Tensor]  # what a streaming network keeps of the steps it has read, each [batch, ...]
 FROM_THE_FRAME = (
     "h", "input_size", "in_channels", "outputs",
-    "past_covariates", "future_covariates", "static_numeric", "static_cardinalities",
+    "past_covariates", "future_covariates", "static_numeric", "static_cardinalities", "task", "classes",
 )
 
 
@@ -33,6 +34,15 @@ class Model(nn.Module):
         future_covariates: Columns known ahead, calendar features among them.
         static_numeric: Static numbers per series.
         static_cardinalities: Number of codes of each static category, 0 (unseen) included.
+
+    A model with several `tasks` on its card takes two more: `task`, which says what comes out, and `classes`, how many
+    there are in classification. Beside "forecast" there is no horizon, and `h` is 0:
+
+    | task | out |
+    | --- | --- |
+    | forecast | [batch, h, channel, output] |
+    | imputation, anomaly | [batch, lookback, channel, output], the look-back itself |
+    | classification | [batch, classes], scores before the softmax |
     """
 
     # The card: what it takes and what it is.
@@ -109,6 +119,33 @@ class Model(nn.Module):
         plain = self.get_submodule(self.embedding_at)
         assert isinstance(plain, Embedding)
         self.set_submodule(self.embedding_at, make(plain.in_channels, plain.d_model))
+
+    def sample(
+        self, batch: Batch, n: int, generators: Sequence[torch.Generator]
+    ) -> Float[Tensor, "batch n h channel"]:
+        """`n` paths of each window, each window from a generator of its own; of models with `samples` on the card."""
+        raise NotImplementedError(f"{type(self).__name__} makes no sample paths.")
+
+    def generate(
+        self, length: int, generators: Sequence[torch.Generator]
+    ) -> tuple[Float[Tensor, "path length channel"], Int[Tensor, " path"]]:
+        """Series of its own, one for each generator, and the training series in whose units each is."""
+        raise NotImplementedError(f"{type(self).__name__} generates no series.")
+
+    def critic_parameters(self) -> list[nn.Parameter]:
+        """Those that are trained against the rest; with any, `learn` and `critic_loss` are trained in turn."""
+        return []
+
+    def learn(self, batch: Batch) -> tuple[Float[Tensor, "batch h channel output"], Float[Tensor, ""]]:
+        """The forecast as `forward` in training, and what is added to its loss; of models with a critic."""
+        raise NotImplementedError(f"{type(self).__name__} has no critic.")
+
+    def critic_loss(self, batch: Batch) -> Float[Tensor, ""]:
+        """What the critic makes small."""
+        raise NotImplementedError(f"{type(self).__name__} has no critic.")
+
+    def after_step(self) -> None:
+        """Called after each step of the critic."""
 
     def parameter_groups(self, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
         """Groups for the optimiser; one group unless a model says otherwise."""

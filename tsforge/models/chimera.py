@@ -5,6 +5,8 @@ Paper     Behrouz, Santacatterina & Zabih (2024), "Chimera: Effectively Modeling
 Equation  z = blocks(w past + b),   the block as in `tsforge.layers.chimera`
           closed loop   y_k = <u, z_{T+k-1}> + u0,   z_{T+k} = blocks(w y_k + b) with the states after step T + k - 1
           direct        y = <u, M z + m> + u0,   M [h, lookback] along time
+          imputation, anomaly   as direct with M [lookback, lookback]: blocks are causal, and M looks ahead
+          classification        scores = W mean_{channel, time} z + b, over the steps with something observed
 Shapes    past [batch, lookback, channel] -> [batch, h, channel, output]; inside [batch, channel, time, d_model]
 Units     those of the scaled targets; each window is normalised by its own mean and deviation, and the forecast back;
           where it streams, each step by the running ones, and the forecast by those of the last step
@@ -65,6 +67,7 @@ class Chimera(Model):
     """
 
     streams: ClassVar[bool] = True
+    tasks: ClassVar[tuple[str, ...]] = ("forecast", "imputation", "anomaly", "classification")
 
     space: ClassVar[Declared] = {
         "d_model": Choice(8, 16, 32), "d_state": Choice(8, 16, 32), "n_layers": Integer(1, 3),
@@ -74,7 +77,7 @@ class Chimera(Model):
     def __init__(
         self, h: int, input_size: int, in_channels: int, outputs: int = 1, *,
         past_covariates: int = 0, future_covariates: int = 0,
-        static_numeric: int = 0, static_cardinalities: tuple[int, ...] = (),
+        static_numeric: int = 0, static_cardinalities: tuple[int, ...] = (), task: str = "forecast", classes: int = 0,
         d_model: int = 16, d_state: int = 16, n_layers: int = 2, dropout: float = 0.1, decode: str = "direct",
         coupling: str = "zoh_input", transition: str = "diagonal", bidirectional: bool = True, selective: bool = True,
         long_step: float = 0.01, seasonal_step: float = 1.0, streaming: bool = False,
@@ -83,8 +86,8 @@ class Chimera(Model):
             h, input_size, in_channels, outputs, past_covariates=past_covariates, future_covariates=future_covariates,
             static_numeric=static_numeric, static_cardinalities=static_cardinalities,
         )
-        _check(dropout, decode, streaming, n_layers=n_layers, d_model=d_model)
-        self.streaming = streaming
+        _check(dropout, decode, streaming, task, n_layers=n_layers, d_model=d_model)
+        self.streaming, self.task = streaming, task
         self.embedding = nn.Linear(1, d_model)
         self.blocks = nn.ModuleList(
             ChimeraBlock(
@@ -94,21 +97,31 @@ class Chimera(Model):
             for _ in range(n_layers)
         )
         self.column = (in_channels, d_model, d_state)
-        self.horizon = nn.Linear(input_size, h) if decode == "direct" else None
-        self.point = nn.Linear(d_model, 1)
-        self.offsets = nn.Linear(d_model, outputs) if outputs > 1 else None
+        steps = h or input_size  # beside the forecast the look-back itself is asked for
+        self.horizon = nn.Linear(input_size, steps) if decode == "direct" and task != "classification" else None
+        self.point = nn.Linear(d_model, 1 if task != "classification" else classes)
+        self.offsets = nn.Linear(d_model, outputs) if outputs > 1 and task != "classification" else None
 
-    def forward(self, batch: Batch) -> Float[Tensor, "batch h channel output"]:
-        """The forecast of each window; covariates and statics are not read."""
+    def forward(self, batch: Batch) -> Float[Tensor, "batch ..."]:
+        """What its task asks of each window; covariates and statics are not read."""
+        if self.task == "classification":
+            return self._classify(batch)
         if self.streaming:
             moments = self.start(len(batch))["moments"]
             x, moments = running_norm(batch.past, batch.past_mask, moments, self.input_size)
             z, memory = self.encode(x.mT)
             return undone(self._read(self.run_on(z[:, :, -1:], memory)), moments)
         x, mean, deviation = normalise(batch.past, batch.past_mask)
+        x = x if self.task == "forecast" else x * batch.past_mask  # what is hidden is the mean
         z, memory = self.encode(x.mT)
         z = self.run_on(z[:, :, -1:], memory) if self.horizon is None else self.horizon(z.mT).mT
         return self._read(z) * deviation[..., None] + mean[..., None]
+
+    def _classify(self, batch: Batch) -> Float[Tensor, "batch class"]:
+        """Scores of the classes; the windows keep their level, which may tell classes apart."""
+        z, _ = self.encode(batch.past.mT)
+        seen = batch.past_mask.any(-1).to(z.dtype)[:, None, :, None]
+        return self.point((z * seen).sum((1, 2)) / (seen.sum((1, 2)) * z.shape[1]).clamp(min=1))
 
     def start(self, batch_size: int) -> State:
         """Nothing was seen, and all states are 0."""
@@ -178,7 +191,7 @@ class Chimera(Model):
         ]
 
 
-def _check(dropout: float, decode: str, streaming: bool, **sizes: int) -> None:
+def _check(dropout: float, decode: str, streaming: bool, task: str, **sizes: int) -> None:
     for name, size in sizes.items():
         if size < 1:
             raise ArgumentError(f"{name}={size} leaves nothing to compute: give at least 1.")
@@ -186,6 +199,9 @@ def _check(dropout: float, decode: str, streaming: bool, **sizes: int) -> None:
         raise ArgumentError(f"dropout={dropout} is not a share: give a number from 0 to below 1.")
     if decode not in DECODES:
         raise ArgumentError(f"decode={decode!r} is not known: give one of {', '.join(map(repr, DECODES))}.")
+    if task != "forecast" and decode != "direct":
+        raise ArgumentError(f"decode={decode!r} runs past the end of a window, and {task} asks for nothing there: give "
+                            "decode='direct'.")
     if streaming and decode != "closed_loop":
         raise ArgumentError(
             f"streaming=True with decode={decode!r}, which reads a look-back of one length: give decode='closed_loop'."

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from tsforge.batch import Batch
@@ -72,6 +72,43 @@ class Conditioned(Model):
         residual = self.residual(context).unflatten(-1, (self.h, self.in_channels, self.outputs))
         return replace(batch, past=past), deviation[..., None] * residual
 
+    def sample(
+        self, batch: Batch, n: int, generators: Sequence[torch.Generator]
+    ) -> Float[Tensor, "batch n h channel"]:
+        """Those of the model, shifted by the residual of the point."""
+        told, residual = self.told(batch)
+        return self.model.sample(told, n, generators) + residual[:, None, ..., 0]
+
+    def generate(
+        self, length: int, generators: Sequence[torch.Generator]
+    ) -> tuple[Float[Tensor, "path length channel"], Int[Tensor, " path"]]:
+        """Those of the model alone: what is generated has no context."""
+        return self.model.generate(length, generators)
+
+    def critic_parameters(self) -> list[nn.Parameter]:
+        """Those of the model."""
+        return self.model.critic_parameters()
+
+    def learn(self, batch: Batch) -> tuple[Float[Tensor, "batch h channel output"], Float[Tensor, ""]]:
+        """The forecast with its residual, and what the model adds to the loss of its own part."""
+        told, residual = self.as_trained(batch)
+        outputs, added = self.model.learn(told)
+        return outputs + residual, added
+
+    def critic_loss(self, batch: Batch) -> Float[Tensor, ""]:
+        """That of the model."""
+        return self.model.critic_loss(self.as_trained(batch)[0])
+
+    def after_step(self) -> None:
+        """Hands on."""
+        self.model.after_step()
+
+    def as_trained(self, batch: Batch) -> tuple[Batch, Float[Tensor, "batch h channel output"]]:
+        """The batch as the model sees it in training, of the horizon what the residual leaves."""
+        told, residual = self.told(batch)
+        future = told.future
+        return told if future is None else replace(told, future=future - residual[..., 0]), residual
+
     def parameter_groups(self, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
         """Those of the model, and one of encoders and maps."""
         own = [weight for part in (self.context, self.film, self.residual) for weight in part.parameters()]
@@ -96,9 +133,7 @@ class _Told:
     def __iter__(self) -> Iterator[Batch]:
         device = self.network.film.weight.device
         for batch in self.batches:
-            told, residual = self.network.told(batch.to(device))
-            future = told.future
-            yield told if future is None else replace(told, future=future - residual[..., 0])
+            yield self.network.as_trained(batch.to(device))[0]
 
 
 def _zero(inputs: int, outputs: int) -> nn.Linear:

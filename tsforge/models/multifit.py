@@ -5,12 +5,12 @@ Paper     Singh et al. (2019), "Multi-resolution Networks For Flexible Irregular
 Equation  f_jk = [v, mu, m, d] of channel j at time k of its group's grid                   (layers/missingness.py)
           e_jk = W_j [f_jk; f_rk for its supports r] + b_j,   z_k = [e_jk for j in the group]
           o_k = BiLSTM(z)_k,   a = softmax_k(w' o_k),   c_g = sum_k a_k o_k,   0 of a group without observations
-          y = last + head([c_1; ..; c_R])
+          y = last + head([c_1; ..; c_R]),   or of classes, as in the paper: scores = head([c_1; ..; c_R]) of raw values
 Shapes    past [batch, lookback, channel] -> [batch, h, channel, output];   f [batch, lookback, channel, 4]
           W [channel, d_model, 4 (s + 1)]   o [batch, lookback, group, 2 hidden]   c [batch, group * 2 hidden]
 Units     those of the scaled targets, from the last observation of each channel on; d and the clock are log(1 + grid
           units), or steps of the group's grid
-Differs   The paper classifies; its head is replaced by one for all steps of the forecast, and each window is read from
+Differs   The paper classifies; to forecast, its head is replaced by one for all steps, and each window is read from
           its last observations on (`anchor`). The grid of a group is the times of the window at which any of its
           channels was observed, and its clock starts there. `clock` tells the network how long before the cutoff each
           time was: f alone says nothing of time where nothing is missing. Groups are found from the gaps in training.
@@ -66,6 +66,7 @@ class MultiFIT(Model):
     """
 
     irregular: ClassVar[bool] = True
+    tasks: ClassVar[tuple[str, ...]] = ("forecast", "classification")
     missing: ClassVar[Literal["filled", "mask"]] = "mask"
 
     space: ClassVar[Declared] = {
@@ -79,7 +80,7 @@ class MultiFIT(Model):
     def __init__(
         self, h: int, input_size: int, in_channels: int, outputs: int = 1, *,
         past_covariates: int = 0, future_covariates: int = 0,
-        static_numeric: int = 0, static_cardinalities: tuple[int, ...] = (),
+        static_numeric: int = 0, static_cardinalities: tuple[int, ...] = (), task: str = "forecast", classes: int = 0,
         variant: str = "multifit", supports: int = 3,
         groups: Sequence[Sequence[int]] | None = None, n_groups: int = 2, d_model: int = 16, hidden: int = 64,
         bidirectional: bool = True, delta: str = "time", delta_scale: str = "log", mean: str = "sequence",
@@ -107,12 +108,14 @@ class MultiFIT(Model):
         self.lstm = MaskedLSTM(self.n_groups, hidden, bidirectional=bidirectional)
         self.attention = _uniform(gates // 4, self.n_groups, gates // 4)
         self.dropout = nn.Dropout(dropout)
-        self.head = DirectHead(self.n_groups * gates // 4, h, in_channels, outputs)
+        width, self.task = self.n_groups * gates // 4, task
+        self.head = DirectHead(width, h, in_channels, outputs) if h else nn.Linear(width, classes)
 
-    def forward(self, batch: Batch) -> Float[Tensor, "batch h channel output"]:
-        """The forecast of each window; covariates and statics are not read."""
+    def forward(self, batch: Batch) -> Float[Tensor, "batch ..."]:
+        """The forecast, or the scores of the classes, of each window; covariates and statics are not read."""
         context, level = self.context(batch)
-        return self.head(self.dropout(context.flatten(1))) + level[..., None]
+        answer = self.head(self.dropout(context.flatten(1)))
+        return answer if self.task == "classification" else answer + level[..., None]
 
     def context(self, batch: Batch) -> tuple[Float[Tensor, "batch group state"], Float[Tensor, "batch 1 channel"]]:
         """What each group says of each window, and the levels that the forecasts start from."""
@@ -168,7 +171,7 @@ class MultiFIT(Model):
 
     def _anchored(self, past: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Values from their level on, and the level; a channel of which nothing was observed has level 0."""
-        if self.anchor == "none":
+        if self.anchor == "none" or self.task == "classification":  # a level may tell classes apart
             return past, torch.zeros_like(past[:, :1])
         if self.anchor == "mean":
             level = (past * mask).sum(1, keepdim=True) / mask.sum(1, keepdim=True).clamp(min=1)

@@ -4,6 +4,8 @@ Paper     Wu et al. (2023), "TimesNet: Temporal 2D-Variation Modeling for Genera
           arXiv:2210.02186; embedding and initialisation as in the published code.
 Equation  A = mean_channel |rfft(x)|,   f_1..k = arg top-k of A without f = 0,   p_i = T // f_i,   T = input_size + h
           x <- LayerNorm(x + sum_i softmax(A[f])_i unfold(inception(gelu(inception(fold(x, p_i))))))
+          imputation, anomaly: T = input_size, the head reads all steps; what is hidden is 0, the mean
+          classification: no normalisation;   scores = W flatten(mask gelu(x)) + b
 Shapes    past [batch, lookback, channel] -> [batch, h, channel, output]; inside [batch, T, d_model]
 Units     those of the scaled targets; each window is normalised by its own mean and deviation, and the forecast back
 Differs   The paper takes the periods from the mean amplitude of the batch, so a forecast depends on its batch-mates
@@ -50,6 +52,7 @@ class TimesNet(Model):
     """
 
     covariates: ClassVar[tuple[str, ...]] = ("past", "future")
+    tasks: ClassVar[tuple[str, ...]] = ("forecast", "imputation", "anomaly", "classification")
     encoder_takes: ClassVar[Literal["steps", "channel", "window"] | None] = "steps"
     embedding_at: ClassVar[str] = "embedding.value"
 
@@ -61,7 +64,7 @@ class TimesNet(Model):
     def __init__(
         self, h: int, input_size: int, in_channels: int, outputs: int = 1, *,
         past_covariates: int = 0, future_covariates: int = 0,
-        static_numeric: int = 0, static_cardinalities: tuple[int, ...] = (),
+        static_numeric: int = 0, static_cardinalities: tuple[int, ...] = (), task: str = "forecast", classes: int = 0,
         d_model: int = 16, d_ff: int = 32, e_layers: int = 2, top_k: int = 5, num_kernels: int = 6,
         dropout: float = 0.1, periods: str = "window",
     ) -> None:
@@ -70,26 +73,41 @@ class TimesNet(Model):
             static_numeric=static_numeric, static_cardinalities=static_cardinalities,
         )
         _check(dropout, periods, d_model=d_model, d_ff=d_ff, e_layers=e_layers, top_k=top_k, num_kernels=num_kernels)
-        self.periods, self.top_k = periods, min(top_k, (input_size + h) // 2)
+        self.task, self.periods, self.top_k = task, periods, max(min(top_k, (input_size + h) // 2), 1)
         self.embedding = Embedding(in_channels, past_covariates + future_covariates, input_size, d_model, dropout)
-        self.extend = nn.Linear(input_size, input_size + h)  # over time
+        self.extend = nn.Linear(input_size, input_size + h) if h else None  # over time
         self.blocks = nn.ModuleList(TimesBlock(d_model, d_ff, num_kernels) for _ in range(e_layers))
         self.norm = nn.LayerNorm(d_model)  # one for all layers, as published
-        self.head = nn.Linear(d_model, in_channels * outputs)
+        self.dropout = nn.Dropout(dropout)
+        classifies = task == "classification"
+        self.head = nn.Linear(*((input_size * d_model, classes) if classifies else (d_model, in_channels * outputs)))
         self.frozen: Tensor
         self.register_buffer("frozen", torch.full((e_layers, self.top_k), -1))  # frequencies; -1: not frozen yet
 
-    def forward(self, batch: Batch) -> Float[Tensor, "batch h channel output"]:
-        """The forecast of each window."""
-        x, mean, deviation = normalise(batch.past, batch.past_mask)
+    def forward(self, batch: Batch) -> Float[Tensor, "batch ..."]:
+        """What its task asks of each window: the last h steps, or, without a horizon, all of them."""
+        if self.task == "classification":
+            return self._classify(batch)
+        x, mean, deviation = self._normalised(batch)
         x = self._encode(x, batch, len(self.blocks))
         y = self.head(x[:, -self.h :]).unflatten(-1, (self.in_channels, self.outputs))
         return y * deviation[..., None] + mean[..., None]
 
+    def _normalised(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """The look-back with its mean and deviation; without a horizon, what is missing is the mean."""
+        x, mean, deviation = normalise(batch.past, batch.past_mask)
+        return (x, mean, deviation) if self.task == "forecast" else (x * batch.past_mask, mean, deviation)
+
+    def _classify(self, batch: Batch) -> Float[Tensor, "batch class"]:
+        """Scores of the classes; steps of which nothing was observed say nothing."""
+        x = F.gelu(self._encode(batch.past, batch, len(self.blocks)))
+        return self.head((self.dropout(x) * batch.past_mask.any(-1, keepdim=True)).flatten(1))
+
     def _encode(self, x: Tensor, batch: Batch, layers: int) -> Float[Tensor, "batch T d_model"]:
         """The latent series after the first `layers` blocks."""
         x = self.embedding(x, batch.past_mask, batch.past_covariates, batch.future_covariates)
-        x = self.extend.weight @ x + self.extend.bias[:, None]
+        if self.extend is not None:
+            x = self.extend.weight @ x + self.extend.bias[:, None]
         frozen = self.frozen.tolist() if self.periods == "fixed" and not self.training else ()
         for layer, block in enumerate(self.blocks[:layers]):
             own = frozen[layer] if frozen and frozen[layer][0] > 0 else None
@@ -112,7 +130,7 @@ class TimesNet(Model):
             total = torch.zeros((), dtype=torch.float64, device=self.frozen.device)
             for batch in batches:
                 batch = batch.to(self.frozen.device)
-                x, _, _ = normalise(batch.past, batch.past_mask)
+                x = batch.past if self.task == "classification" else self._normalised(batch)[0]
                 total = total + amplitudes(self._encode(x, batch, layer)).sum(0)
             if not total.ndim:
                 raise ArgumentError("after_fit found no windows: give a list or a loader, which is gone through again.")

@@ -21,9 +21,9 @@ from safetensors.numpy import save as save_tensors
 from tsforge.errors import ArtifactError, OutputExistsError, RecipeError
 from tsforge.training.recipe import RunRecord, check_record
 
-FORMAT = 2  # adapted runs, and weights of a byte each
+FORMAT = 2  # adapted runs, weights of a byte each, and tasks beside the forecast
 PLAIN = 1  # all others, which older versions read
-NEWER = ("adapted", "validation")  # parts of a record
+NEWER = ("adapted", "classes", "validation")  # parts of a record
 HASHED = ("context.arrow", "model.safetensors", "run.json")
 SUMS = "SHA256SUMS"
 KNOWN = {*HASHED, SUMS, "report.html"}  # the report is made later and is not part of the run

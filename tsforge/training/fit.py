@@ -16,6 +16,7 @@ from tsforge.data.windows import Windows
 from tsforge.errors import ArtifactError, UnknownArgumentError
 from tsforge.losses.base import Loss
 from tsforge.models.base import Model
+from tsforge.training.adversarial import check_alone
 from tsforge.training.arguments import TrainArguments
 from tsforge.training.checkpoint import Checkpoint, Progress
 from tsforge.training.keys import key
@@ -104,18 +105,19 @@ def _train(network, loss, arguments, train, val, folder, resumed, fingerprint, w
     from tsforge.training.module import ForecastModule
 
     several = arguments.devices not in (1, "1", [0])
+    check_alone(network, several)
     with tempfile.TemporaryDirectory() if several and folder is None else _nothing() as aside:
         where = folder or (Path(aside) if aside else None)  # processes of their own hand the result over in a file
         module = ForecastModule(network, loss, arguments, train, val, folder=where, resumed=resumed,
                                 fingerprint=fingerprint, watcher=watcher)
-        trainer = _trainer(arguments, validates=len(val) > 0)
+        trainer = _trainer(arguments, validates=len(val) > 0, alternates=module.alternation is not None)
         _run(trainer, module)
         if several and where is not None and (handed := Checkpoint.read(where)) is not None:
             return handed
     return Checkpoint(module.progress, network.state_dict(), module.best, {}, {})
 
 
-def _trainer(arguments: TrainArguments, *, validates: bool) -> Any:
+def _trainer(arguments: TrainArguments, *, validates: bool, alternates: bool) -> Any:
     import lightning
 
     ours: dict[str, Any] = {
@@ -131,7 +133,7 @@ def _trainer(arguments: TrainArguments, *, validates: bool) -> Any:
         "accelerator": arguments.accelerator,
         "devices": arguments.devices,
         "strategy": arguments.strategy,
-        "gradient_clip_val": arguments.gradient_clip,
+        "gradient_clip_val": None if alternates else arguments.gradient_clip,  # then it is clipped at each step
         # float64 is in the weights and the data already; lightning's own way there refuses a frozen batch
         "precision": 32 if dtype_of(arguments.precision) == torch.float64 else arguments.precision,
     }

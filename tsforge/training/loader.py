@@ -38,7 +38,12 @@ class TrainLoader:
             first = epoch * self.per_epoch
             steps = range(max(self.start - first, 0), min(self.stop - first, self.per_epoch))
             batches = [order[step * self.batch_size : (step + 1) * self.batch_size] for step in steps]
-            yield from self.windows.batches([share(numbers, self.rank, self.world) for numbers in batches])
+            made = self.windows.batches([share(numbers, self.rank, self.world) for numbers in batches])
+            if not self.windows.drawn:
+                yield from made
+                continue
+            for step, batch in zip(steps, made, strict=True):
+                yield self.windows.pose(batch, key(self.seed, "pose", first + step, self.rank))
 
 
 class EvalLoader:

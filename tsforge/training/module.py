@@ -17,11 +17,12 @@ from tsforge.data.windows import Windows
 from tsforge.errors import TrainingError
 from tsforge.losses.base import Loss
 from tsforge.models.base import Model
+from tsforge.training.adversarial import alternation_of
 from tsforge.training.arguments import TrainArguments
 from tsforge.training.checkpoint import Checkpoint, Progress, copy_of
 from tsforge.training.keys import key
 from tsforge.training.loader import EvalLoader, TrainLoader, evaluation_batch, steps_per_epoch
-from tsforge.training.network import encoders_of, parameter_groups
+from tsforge.training.network import encoders_of, parameter_groups, weight_of_second
 
 SHORT_EPOCH = 50  # steps: validating every few steps would cost more than the steps
 LOGGERS = ("lightning", "lightning.pytorch", "lightning.fabric")
@@ -62,6 +63,9 @@ class ForecastModule(lightning.LightningModule):
         self.every = arguments.validate_every or self.per_epoch * -(-SHORT_EPOCH // self.per_epoch)
         self.sums = torch.zeros(2, dtype=torch.float64)
         self.adding = encoders_of(network, "aux_loss")
+        self.alternation = alternation_of(network)
+        self.automatic_optimization = self.alternation is None
+        self.second = weight_of_second(network)
         if resumed:
             network.load_state_dict(resumed.weights)
 
@@ -128,11 +132,20 @@ class ForecastModule(lightning.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The sum over observed cells divided by their count on all devices together, and what encoders add to it."""
-        total, count = self._sums(batch)
+        if self.alternation is not None:
+            return self.alternation.step(self, batch)
+        total, count = self._sums(batch) if self.second is None else self._sums_of_both(batch, self.second)
         world = self.trainer.world_size
         if world > 1:
             count = self.trainer.strategy.reduce(count.clone(), reduce_op="sum")
-        loss = total * world / torch.as_tensor(count).clamp(min=1)  # the gradients of devices are averaged
+        return self.checked(total * world / torch.as_tensor(count).clamp(min=1))  # gradients of devices are averaged
+
+    def checked(self, loss: Tensor) -> Tensor:
+        """The loss with what encoders add to it.
+
+        Raises:
+            TrainingError: it is not finite.
+        """
         for encoder in self.adding:
             loss = loss + sum(encoder.aux_loss().values())
         if loss.device.type == "cpu" and not isfinite(loss.item()):
@@ -140,13 +153,27 @@ class ForecastModule(lightning.LightningModule):
         return loss
 
     def _sums(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        return self.sums_of(self.network(batch), batch)
+
+    def sums_of(self, outputs: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The sum of the loss over observed cells, and their number."""
         assert batch.future is not None
         assert batch.future_mask is not None
-        cells = self.loss.cells(self.network(batch), batch.future)
+        cells = self.loss.cells(outputs, batch.future)
         mask = batch.future_mask
         if not any(mask.stride()) and bool(mask[0, 0, 0]):  # one true cell, seen as all: nothing is missing
             return cells.sum(), torch.tensor(mask.numel(), device=cells.device)
         return (cells * mask).sum(), torch.count_nonzero(mask)
+
+    def _sums_of_both(self, batch: Batch, second: float) -> tuple[Tensor, Tensor]:
+        """Of windows that are read twice: the second reading weighs `second` times as much as the first."""
+        both = batch.twice()
+        assert both.future is not None
+        assert both.future_mask is not None
+        cells = self.loss.cells(self.network(both), both.future)
+        first, again = (both.future_mask.to(cells.dtype)).chunk(2)
+        weights = torch.cat([first, second * again])
+        return (cells * weights).sum(), weights.sum()
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Counts the step; writes a checkpoint where one is due and no validation follows."""

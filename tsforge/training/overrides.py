@@ -12,7 +12,7 @@ from tsforge.local import LOCAL
 from tsforge.models import MODELS
 from tsforge.training.arguments import TRAINING
 
-WHOLE = ("encoder", "context")  # parts that may be a name alone
+WHOLE = ("encoder", "context", "task")  # parts that may be a name alone
 EXPONENT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$")
 
 
@@ -105,7 +105,7 @@ def replaced(given: Mapping[str, Any], path: list[str], value: Any) -> dict[str,
 
 
 def _arguments_of(part: Any, key: str) -> Any:
-    """An encoder that is a name alone, as one with arguments."""
+    """An encoder or a task that is a name alone, as one with arguments."""
     if isinstance(part, list):
         raise RecipeError(f"{key}: there is a list of {len(part)} encoders. State the whole list in the recipe.")
     return {"name": part} if isinstance(part, str) else part

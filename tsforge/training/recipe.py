@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, ValidationError, field_validator
 
 from tsforge.errors import DataNotFoundError, RecipeError, suggest
 from tsforge.training.overrides import overridden, read_yaml
@@ -22,6 +22,7 @@ class Recipe(Part):
         model: `name` and hyper-parameters, `h` and `input_size` among them.
         encoder: What takes the place of the model's embedding: a name, or `name` and its arguments.
         context: What tells the model of its window or series: one encoder or a list.
+        task: What is asked of the model: a name, or `name` and its arguments; a forecast unless told.
         train: Training arguments.
         evaluate: How the test part is scored.
         validation: Windows before the test part that are scored first, by a model which has not seen them.
@@ -34,6 +35,7 @@ class Recipe(Part):
     model: dict[str, Any]
     encoder: str | dict[str, Any] | None = None
     context: str | dict[str, Any] | list[str | dict[str, Any]] | None = None
+    task: str | dict[str, Any] | None = None
     train: dict[str, Any] = Field(default_factory=dict)
     evaluate: EvaluatePart = EvaluatePart()
     validation: ValidationPart | None = None
@@ -188,6 +190,7 @@ class RunRecord(Part):
     test: list[dict[str, Any]] | None = None
     validation: dict[str, Any] | None = None
     adapted: list[dict[str, Any]] = Field(default_factory=list)  # how it was changed after it was fitted
+    classes: list[StrictStr | StrictBool | StrictInt | StrictFloat] = Field(default_factory=list)  # of a classifier
 
 
 def check_record(values: Any) -> RunRecord:

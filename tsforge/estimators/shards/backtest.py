@@ -53,7 +53,8 @@ def backtest(
     Args:
         models: Estimators; their columns have to have different names.
         frame: A table or Frame.
-        n_windows: Cutoffs; the last one leaves `h` steps.
+        n_windows: Cutoffs; the last one leaves `h` steps. On irregular rows the forecast starts from the last row at or
+            before a cutoff, whose time stands in the column `cutoff`.
         step_size: Steps between cutoffs; None is `h`.
         refit: False fits once, True at every cutoff, k at every k-th.
         level: Percents of intervals.
