@@ -110,6 +110,27 @@ def test_of_a_model_that_normalises_each_window_it_stretches_and_shifts_the_fore
     assert_close(network(batch), expected, atol=1e-4, rtol=1e-4)
 
 
+SMOOTH = [name for name in MODELS if name != "analog_forecaster"]  # which takes no gradient through its choice
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_the_gradient_of_a_stretch_and_of_a_shift_is_that_of_what_they_do(name):
+    free = {"ridge": None} if name == "echo_state" else {}
+    _, network = conditioned(MODELS[name], **free)
+    randomised(network.double())
+    batch, bias, step = batch_of(dtype=torch.float64), network.film.bias, 1e-6
+    draw = torch.randn(6, H, CHANNELS, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    (network(batch) * draw).sum().backward()
+    with torch.no_grad():
+        for at in range(len(bias)):
+            ends = []
+            for sign in (1, -1):
+                bias[at] += sign * step
+                ends.append((network(batch) * draw).sum())
+                bias[at] -= sign * step
+            assert_close(bias.grad[at], (ends[0] - ends[1]) / (2 * step), atol=1e-4, rtol=1e-4)
+
+
 def test_gradients_reach_the_maps_at_the_first_step_and_the_encoders_at_the_second():
     _, network = conditioned(DLinear)
     before = {name: p.detach().clone() for name, p in network.named_parameters()}
