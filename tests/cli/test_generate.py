@@ -31,6 +31,18 @@ def test_it_writes_as_many_series_as_are_asked_for_and_they_can_be_fitted_on(tsf
     assert tsforge_says("generate", runs["paths"], "--n", "5", "--out", "made.parquet")[0] == 2  # it is there already
 
 
+def test_predict_gives_paths_where_they_are_asked_for(tsforge_says, runs):
+    code, out, _ = tsforge_says("predict", runs["paths"], "--samples", "4", "-q")
+    assert code == 0
+    paths = pl.read_csv(io.StringIO(out))
+    assert paths.columns[:3] == ["unique_id", "ds", "sample"]
+    assert paths["sample"].n_unique() == 4
+    code, _, err = tsforge_says("predict", runs["points"], "--samples", "4")
+    assert (code, "makes no sample paths" in err) == (2, True)
+    assert "in one process" in tsforge_says("predict", runs["paths"], "--samples", "4", "--engine", "local")[2]
+    assert tsforge_says("predict", runs["paths"], "--samples", "4", "--level", "80")[0] == 2
+
+
 def test_without_a_file_it_prints_and_the_seed_decides(tsforge_says, runs):
     first = tsforge_says("generate", runs["paths"], "--n", "2", "-q")
     assert first[0] == 0

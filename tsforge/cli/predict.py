@@ -19,6 +19,9 @@ def predict(
     h: Annotated[int | None, typer.Option("--h", help="Fewer steps than the model was made for.")] = None,
     level: Level = None,
     quantiles: Annotated[str | None, typer.Option("--quantiles", help="Levels of quantiles, as in 0.1,0.9.")] = None,
+    samples: Annotated[
+        int | None, typer.Option("--samples", help="So many paths instead, of a model that makes paths.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="A .csv, .parquet or .arrow file; else CSV on standard output.")
     ] = None,
@@ -42,8 +45,12 @@ def predict(
     check_engine(engine, workers)
     asked: dict[str, Any] = {
         "h": h, "future": None if future_data is None else read_table(future_data),
-        "level": numbers(level, "--level"), "quantiles": numbers(quantiles, "--quantiles"),
+        "level": numbers(level, "--level") or None, "quantiles": numbers(quantiles, "--quantiles") or None,
     }
+    if samples is not None:
+        if engine is not None:
+            raise ArgumentError("--samples and --engine: paths are made in one process; leave one of them out.")
+        asked["samples"] = samples
     frame, partial = None if data is None else table_of(data), partial_of(out)
     if engine is None:
         table = to_polars(_answer(open_run(run), frame, asked))[0]
