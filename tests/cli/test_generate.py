@@ -35,7 +35,7 @@ def test_predict_gives_paths_where_they_are_asked_for(tsforge_says, runs):
     code, out, _ = tsforge_says("predict", runs["paths"], "--samples", "4", "-q")
     assert code == 0
     paths = pl.read_csv(io.StringIO(out))
-    assert paths.columns[:3] == ["unique_id", "ds", "sample"]
+    assert paths.columns == ["ds", "sample", "DCGAN"]
     assert paths["sample"].n_unique() == 4
     code, _, err = tsforge_says("predict", runs["points"], "--samples", "4")
     assert (code, "makes no sample paths" in err) == (2, True)
