@@ -39,9 +39,12 @@ def test_a_table_is_imputed_as_in_python(tables, tsforge_says):
     assert tsforge_says("impute", "run", "--data", "holes.csv", "--out", "full.parquet", "-q")[0] == 0
     assert pl.read_parquet(tables / "full.parquet").equals(wanted)
     for words, said in (("predict run", "makes no forecast"), ("anomalies run --data whole.csv", "--task anomaly"),
-                        ("impute run --data holes.csv --out full.parquet", "exists already")):
+                        ("impute run --data holes.csv --out full.parquet", "exists already"),
+                        ("compare run run", "makes no forecasts to compare")):
         code, _, err = tsforge_says(*words.split())
         assert (code, said in err) == (2, True), err
+    assert tsforge_says("report", "run", "-q")[0] == 0
+    assert "imputation; it makes no forecasts" in (tables / "run" / "report.html").read_text()
 
 
 def test_anomalies_are_flagged_and_a_test_part_is_judged(tables, tsforge_says):

@@ -10,12 +10,13 @@ from typing import Any
 
 import polars as pl
 
-from tsforge.errors import ArgumentError, RecipeError
+from tsforge.errors import ArgumentError, CapabilityError, RecipeError
 from tsforge.estimators.base import Estimator
 from tsforge.estimators.division import Divided, training_rows
 from tsforge.estimators.exponents import with_exponents
 from tsforge.estimators.run import forecasts_of_test, open_with_record, prepare_run, source_of
 from tsforge.estimators.study_cells import Frames
+from tsforge.estimators.task_run import is_forecast
 from tsforge.evaluation.asked import Spec
 from tsforge.evaluation.compare import compare
 from tsforge.evaluation.leaderboard import leaderboard
@@ -136,6 +137,10 @@ def _tested(name: str, path: Path, frames: Frames, classes: tuple[type, ...]) ->
         raise RecipeError(f"{path} was saved from Python and does not say where its data are: compare runs of `tsforge "
                           "fit` and `tsforge study`, or give the forecasts to tsforge.compare.")
     recipe = read_recipe(record.recipe)
+    if not is_forecast(recipe):
+        raise CapabilityError(
+            f"{path} is a run of another task and makes no forecasts to compare; `tsforge show {path}` says its scores."
+        )
     divided = prepare_run(recipe, frames.of(recipe.frame))[1]
     if divided.cutoffs is None:
         raise RecipeError(f"{path} has no test part: add one to its recipe, as in split: {{test: 28}}, and fit again.")

@@ -10,10 +10,12 @@ import polars as pl
 import yaml
 
 from tsforge.errors import RecipeError, TsforgeError
+from tsforge.estimators.base import Estimator
 from tsforge.estimators.comparison import Comparison
 from tsforge.estimators.division import divide, every_step, training_rows
 from tsforge.estimators.fitted import versions
 from tsforge.estimators.run import forecasts_of_test, load_frame, open_with_record, source_of
+from tsforge.estimators.task_run import is_forecast
 from tsforge.evaluation.asked import Spec, read_metrics
 from tsforge.evaluation.critical_difference import critical_difference_diagram
 from tsforge.evaluation.evaluate import evaluate, scores_table
@@ -22,7 +24,8 @@ from tsforge.evaluation.paired import LABEL
 from tsforge.evaluation.report import write_report
 from tsforge.evaluation.report_ranks import ranks
 from tsforge.frame.frame import Frame
-from tsforge.training.recipe import read_recipe
+from tsforge.training.recipe import Recipe, read_recipe
+from tsforge.training.tasks import read_task
 
 MOST_CUTOFFS = 12  # a report draws this many cutoffs of a long test part; its scores are those of the run
 ERRORS = ["mse", "mae"]  # by step ahead
@@ -30,11 +33,14 @@ MOST_BLOCKS = 5_000  # that are ranked: an interval takes time with the square o
 TESTS = {"wilcoxon": "Wilcoxon's signed-rank test", "t": "the paired t-test", "dm": "the Diebold-Mariano test"}
 
 NO_SCORES = pl.DataFrame(schema={"model": pl.String})
+NO_FORECASTS = pl.DataFrame(schema={
+    "unique_id": pl.String, "ds": pl.Int64, "target": pl.String, "cutoff": pl.Int64, "y": pl.Float64,
+})
 NO_HORIZON = pl.DataFrame(schema={"step": pl.Int64, "model": pl.String, "metric": pl.String, "value": pl.Float64})
 
 
 def report_run(run: Path, out: Path) -> Path:
-    """Writes the report of a run that a recipe made.
+    """Writes the report of a run that a recipe made; of a task beside the forecast without forecasts.
 
     Raises:
         ArtifactError: the folder is no whole run.
@@ -47,18 +53,13 @@ def report_run(run: Path, out: Path) -> Path:
         )
     recipe = read_recipe(record.recipe)
     frame = load_frame(recipe.frame)
-    divided = divide(frame, recipe.split, model.h)
-    summary = {"model": model.name, "steps": record.steps, **record.versions}
-    if divided.cutoffs is None:
-        ends = model.trained_until().rename({"ds": "cutoff"})
-        forecasts, scores, horizon = model.predict_at(frame, ends), NO_SCORES, NO_HORIZON
+    scores = scores_table(pl.DataFrame(record.test, infer_schema_length=None)) if record.test else NO_SCORES
+    if is_forecast(recipe):
+        forecasts, horizon, told = _drawn(model, recipe, frame)
     else:
-        kept = divided.cutoffs.gather_every(-(-len(divided.cutoffs) // MOST_CUTOFFS))
-        forecasts = forecasts_of_test(model, recipe, divided, kept)
-        scores = scores_table(pl.DataFrame(record.test, infer_schema_length=None))
-        train = training_rows(divided.fitted, model)
-        horizon = evaluate(forecasts, ERRORS, by=("step",), scale=recipe.evaluate.scale, train=train)
-        summary["test windows"] = f"{len(divided.cutoffs)} scored, {len(kept)} drawn and in the error by step"
+        forecasts, horizon = NO_FORECASTS, NO_HORIZON
+        told = {"task": f"{read_task(recipe.task or 'forecast').name}; it makes no forecasts"}
+    summary = {"model": model.name, "steps": record.steps, **record.versions, **told}
     summary["recipe"] = yaml.safe_dump(record.recipe, sort_keys=False)
     return write_report(
         out,
@@ -71,6 +72,20 @@ def report_run(run: Path, out: Path) -> Path:
         scores=scores,
         horizon=horizon,
     )
+
+
+def _drawn(model: Estimator, recipe: Recipe, frame: Frame) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, str]]:
+    """Forecasts of some test windows, or of the end where there is no test part; errors by step; how many they are."""
+    divided = divide(frame, recipe.split, model.h)
+    if divided.cutoffs is None:
+        return model.predict_at(frame, model.trained_until().rename({"ds": "cutoff"})), NO_HORIZON, {}
+    kept = divided.cutoffs.gather_every(-(-len(divided.cutoffs) // MOST_CUTOFFS))
+    forecasts = forecasts_of_test(model, recipe, divided, kept)
+    train = training_rows(divided.fitted, model)
+    horizon = evaluate(forecasts, ERRORS, by=("step",), scale=recipe.evaluate.scale, train=train)
+    return forecasts, horizon, {
+        "test windows": f"{len(divided.cutoffs)} scored, {len(kept)} drawn and in the error by step"
+    }
 
 
 def report_backtest(
