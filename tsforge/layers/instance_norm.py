@@ -16,8 +16,9 @@ def normalise(
     """The windows at mean 0 and standard deviation 1 over their observed steps, the means and the deviations.
 
     A missing step keeps the value it was filled with; steps before a channel's first observation become 0,
-    the mean. A channel with nothing observed has mean 0 and deviation sqrt(1e-5). Published programs cut the gradient of
-    the mean. Here it passes: a context that shifts a window would else be told of a change in its shape that is not there.
+    the mean. A channel with nothing observed has mean 0 and deviation sqrt(1e-5). Published programs cut the gradient
+    of the mean. Here it passes: a context that shifts a window would else be told of a change in its shape that there
+    is not.
     """
     observed = mask.to(x.dtype)
     count = observed.sum(1, keepdim=True).clamp(min=1)
