@@ -17,6 +17,7 @@ SPECS = {
     "batchformer": {"name": "batchformer", "encoder": {"name": "phnn", "n": 2}, "d_model": 8},
     "convergent": {"name": "convergent", "members": 2, "steps": 2, "d_model": 8, "threshold": 0.05},
     "mip_hyper": {"name": "mip_hyper", "encoder": "phnn", "d_model": 8, "hidden": [4, 8]},
+    "relative": {"name": "relative", "encoder": {"name": "phnn", "n": 2}, "d_model": 8, "center": True},
     "din": {"name": "din", "segment_len": 2},
 }
 

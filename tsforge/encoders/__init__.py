@@ -24,6 +24,7 @@ ENCODERS = Catalog("encoder", __name__, {
     "mip_hyper": Row(
         "wrapper", "MIPHyperAdapter", "Gonzalez Ortiz 2024, 2304.07645", "what is inside, with weights of the series"
     ),
+    "relative": Row("wrapper", "RelativeAdapter", "Moschella 2023, 2209.15430", "how like a window is to others"),
     "flora": Row("adapter", "FLoRAAdapter", "Si 2025, 2405.14739", "the same weights, changed by a few thin factors"),
     "random_subspace": Row(
         "adapter", "RandomSubspaceAdapter", "Li 2018, 1804.08838", "the same weights, moved along dim lines"

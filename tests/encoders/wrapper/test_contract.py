@@ -19,7 +19,7 @@ from tsforge.layers.stable_hash import stable_hashes
 
 NAMES = ENCODERS.family("wrapper")
 CHANNELS, TIME, WIDTH = 3, 12, 8
-GIVEN = {"n_ids": 2, "n_numbers": 2}
+GIVEN = {"n_ids": 2, "n_numbers": 2, "in_channels": CHANNELS, "input_size": TIME}
 SMALL = {"convergent": {"members": 2, "steps": 0}, "mip_hyper": {"hidden": (4, 6), "n_buckets": 16}}
 
 
@@ -90,7 +90,7 @@ def test_it_reads_the_past_of_a_batch_and_what_it_needs_of_the_series(name):
     ids, numbers = statics(len(x))
     batch = Batch(past=x, past_mask=mask, series=torch.zeros(6).long(), static_ids=ids, static_numeric=numbers)
     assert_close(encoder.of_batch(batch), read(encoder, x, mask, "pooled"))
-    sizes = {"in_channels": 7, "h": 1, "static_numeric": 2, "static_cardinalities": (3,)}
+    sizes = {"in_channels": 7, "input_size": 4, "h": 1, "static_numeric": 2, "static_cardinalities": (3,)}
     assert set(ENCODERS[name].given_by(sizes)) == set(ENCODERS[name].given)
 
 
@@ -125,10 +125,11 @@ def test_weights_can_be_stored_and_copied_and_shapes_are_known_without_them(name
     check_outline(partial(ENCODERS[name], **given, encoder=inside, d_model=WIDTH, **SMALL.get(name, {})), encoder)
 
 
-OTHERS = {"heads": [2], "hidden": [(4,)], "targets": ["all", "lift"], "rank": [1], "reduce": ["first"]}
+OTHERS = {"heads": [2], "hidden": [(4,)], "targets": ["all", "lift"], "rank": [1], "reduce": ["first"],
+          "similarity": ["inner"]}
 # Arguments that act in `fit` or on the loss have tests of their own in the file of the paper.
 ELSEWHERE = {"convergent": {"threshold", "match", "signed", "steps", "learning_rate", "hide", "seed"},
-             "batchformer": {"mix"}, "mip_hyper": set()}
+             "batchformer": {"mix"}, "mip_hyper": set(), "relative": {"through_anchors"}}
 CASES = [case for case in arguments_of(NAMES, ENCODERS)
          if case.values[1] != "encoder" and case.values[1] not in ELSEWHERE.get(case.values[0], set())]
 
