@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tsforge.cli.options import Debug, Json, Overwrite, Quiet
+from tsforge.cli.options import Debug, Json, Overwrite, Quiet, TableOut
 from tsforge.cli.output import begin, say
 from tsforge.cli.predict import check_out, hand_over, table_of
 
@@ -17,9 +17,7 @@ def anomalies(
         float | None, typer.Option("--quantile", help="Threshold: a quantile of the scores of the fitted rows.")
     ] = None,
     only: Annotated[bool, typer.Option("--only", help="Only the anomalous steps.")] = False,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="A .csv, .parquet or .arrow file; else CSV on standard output.")
-    ] = None,
+    out: TableOut = None,
     overwrite: Overwrite = False,
     json: Json = False,
     quiet: Quiet = False,

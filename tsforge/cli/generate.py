@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from tsforge.cli.options import Debug, Json, Overwrite, Quiet
-from tsforge.cli.output import begin, put, say, show_json
-from tsforge.cli.predict import as_csv, check_out, write_table
+from tsforge.cli.options import Debug, Json, Overwrite, Quiet, TableOut
+from tsforge.cli.output import begin
+from tsforge.cli.predict import check_out, hand_over
 
 
 def generate(
@@ -15,9 +15,7 @@ def generate(
     n: Annotated[int, typer.Option("--n", help="How many series.")] = 100,
     length: Annotated[int | None, typer.Option("--length", help="Steps of each; else those of a forecast.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Of the draws; else that of the run.")] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="A .csv, .parquet or .arrow file; else CSV on standard output.")
-    ] = None,
+    out: TableOut = None,
     overwrite: Overwrite = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -29,11 +27,4 @@ def generate(
         check_out(out, overwrite)
     from tsforge.estimators.run import open_run
 
-    table = open_run(run).generate(n, length, seed=seed)
-    if out is not None:
-        write_table(table, out)
-        show_json({"out": str(out), "rows": len(table)}) if json else say(f"{len(table)} rows are in {out}.")
-    elif json:
-        show_json(table.to_dicts())
-    else:
-        put(as_csv(table))
+    hand_over(open_run(run).generate(n, length, seed=seed), out, json=json)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tsforge.cli.options import Debug, Json, Overwrite, Quiet
+from tsforge.cli.options import Debug, Json, Overwrite, Quiet, TableOut
 from tsforge.cli.output import begin
 from tsforge.cli.predict import check_out, hand_over, table_of
 
@@ -13,9 +13,7 @@ from tsforge.cli.predict import check_out, hand_over, table_of
 def impute(
     run: Annotated[Path, typer.Argument(help="A run folder, fitted with --task imputation.")],
     data: Annotated[str, typer.Option("--data", help="A file or a dataset with values missing.")],
-    out: Annotated[
-        Path | None, typer.Option("--out", help="A .csv, .parquet or .arrow file; else CSV on standard output.")
-    ] = None,
+    out: TableOut = None,
     overwrite: Overwrite = False,
     json: Json = False,
     quiet: Quiet = False,

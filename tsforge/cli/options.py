@@ -35,6 +35,9 @@ Storage = Annotated[
     str | None, typer.Option("--storage", help="A journal file, postgresql://..., mysql://... or grpc://host:port.")
 ]
 Study = Annotated[str, typer.Option("--study", help="Name of the sweep in its storage.")]
+TableOut = Annotated[
+    Path | None, typer.Option("--out", help="A .csv, .parquet or .arrow file; else CSV on standard output.")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 
 

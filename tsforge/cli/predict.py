@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tsforge.cli.options import Debug, Engine, Json, Level, Overwrite, Quiet, Workers, numbers, partial_of
+from tsforge.cli.options import Debug, Engine, Json, Level, Overwrite, Quiet, TableOut, Workers, numbers, partial_of
 from tsforge.cli.output import begin, complain, put, say, show_json
 from tsforge.errors import ArgumentError, OutputExistsError
 
@@ -22,9 +22,7 @@ def predict(
     samples: Annotated[
         int | None, typer.Option("--samples", help="So many paths instead, of a model that makes paths.")
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="A .csv, .parquet or .arrow file; else CSV on standard output.")
-    ] = None,
+    out: TableOut = None,
     engine: Engine = None,
     workers: Workers = None,
     overwrite: Overwrite = False,
