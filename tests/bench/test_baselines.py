@@ -181,8 +181,10 @@ def test_the_warped_neighbour_has_the_accuracy_that_the_archives_publish(name, p
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("file", "options", "names"), [
-    ("classification", ["--problems", "ArrowHead", "--band", "0.1"], ["1-NN DTW, band 0.1", "linear on", "25 of 200"]),
-    ("detection", ["--max-buffer", "5"], ["machine-1-2 PCA", "machine-1-2 random", "nyc_taxi median of 14 days"]),
+    ("classification", ["--problems", "ArrowHead", "--band", "0.1", "--models"],
+     ["1-NN DTW, band 0.1", "linear on", "25 of 200"]),
+    ("detection", ["--max-buffer", "5", "--models"],
+     ["machine-1-2 PCA", "machine-1-2 random", "nyc_taxi median of 14 days"]),
 ])
 def test_a_benchmark_prints_its_baselines(file, options, names, shared_data):
     for data in ("uea_ucr/ArrowHead", "physionet2012", "smd", "nab"):
